@@ -1,0 +1,1 @@
+"""Everything with a mailbox, and the only place that opens a socket outward."""

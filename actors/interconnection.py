@@ -1,0 +1,318 @@
+"""An interconnection: one user's chat, alive. Event in → chat → commit → commands out."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import gevent
+import msgspec
+
+from bridge.actors.base import BridgeActor, Ref, mailbox_length, tell
+from bridge.actors.lanes import LaneState, Lanes
+from bridge.actors.leases import Lease
+from bridge.actors.mail import (
+    Drain,
+    Drained,
+    Entry,
+    Failure,
+    Fallen,
+    Idle,
+    Outcome,
+    Request,
+    Resume,
+    RetryDue,
+    Snapshot,
+    WaitDue,
+)
+from bridge.actors.store import Commit, Store
+from bridge.actors.timers import tell_after
+from bridge.chat import ENDS, Chat
+from bridge.commands import Command, Lane, Listen, TellBot
+from bridge.errors import Fenced, StoreUnavailable
+from bridge.events import ChatEstablished, Event, WaitExpired
+from bridge.messages import decode_event
+from bridge.pacing import backoff_s
+from bridge.patience import Patience, after_failure
+from bridge.policy import Policy
+from bridge.records import ChatRecord, ChatState
+from bridge.step import Step
+
+log = logging.getLogger("bridge.interconnection")
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What every interconnection of a worker is given: the store, the operator's choices, and the way out."""
+
+    store: Store
+    policy: Policy
+    patience: Patience
+    send: Callable[[Request], None]
+    poll: Callable[[Request], gevent.Greenlet]
+
+
+class Interconnection(BridgeActor):
+    """One user's chat.
+
+    The registry tells me entries of the inbox; outbound clients and the poll tell me outcomes; timers tell me that
+    something is due. I tell outbound clients their requests and the registry when I am idle, at rest or fallen.
+    I own the chat, its record and its session; nobody else changes them.
+    """
+
+    def __init__(
+        self, around: Surroundings, user_id: str, lease: Lease, *, registry: Ref, record: ChatRecord | None, guard_s: float
+    ) -> None:
+        super().__init__()
+        self._around = around
+        self._user_id = user_id
+        self._lease = lease
+        self._registry = registry
+        self._guarded_until_s = time.monotonic() + guard_s
+        self._chat = Chat(around.policy, record, new_id=lambda: uuid.uuid4().hex)
+        self._lanes = Lanes()
+        self._poll: gevent.Greenlet | None = None
+        self._polled_s: float | None = None
+        self._entries = 0
+        self._reloaded: set[str] = set()
+        self._draining = False
+        self.handlers = {
+            Entry: self._take_entry,
+            Outcome: self._take_outcome,
+            Failure: self._take_failure,
+            RetryDue: self._try_again,
+            WaitDue: self._wait_is_over,
+            Resume: self._resume,
+            Drain: self._drain,
+            Snapshot: lambda _: self._snapshot(),
+        }
+
+    def on_stop(self) -> None:
+        """In my greenlet, at the very end. Nothing of the poll may outlive me."""
+        self._hush()
+        self._lanes.cancel_timers()
+
+    def broke_down(self, message: Any, error: BaseException) -> None:
+        """A fenced actor stops by itself; any other error is for the registry to mend."""
+        self._hush()
+        self._lanes.cancel_timers()
+        if isinstance(error, Fenced):
+            log.warning("stopping a chat: %s", error)
+            self.stop()
+        else:
+            tell(self._registry, Fallen(self._user_id, f"{type(error).__name__} on {type(message).__name__}"))
+
+    # --- what comes in ----------------------------------------------------------------------------------------------
+
+    def _take_entry(self, entry: Entry) -> None:
+        self._entries += 1
+        if entry.entry_id in self._reloaded:
+            # It lay in the inbox when I reloaded, so its step is on record.
+            self._reloaded.discard(entry.entry_id)
+            return
+        self._step([entry.event], [entry.entry_id])
+
+    def _take_outcome(self, outcome: Outcome) -> None:
+        if self._lanes.finish(outcome.lane, outcome.token) is None:
+            log.debug("dropped a late outcome")
+            return
+        self._chat.free(outcome.lane)
+        self._step(self._with_context(outcome.events))
+
+    def _take_failure(self, failure: Failure) -> None:
+        under_way = self._lanes.get(failure.lane, failure.token)
+        if under_way is None:
+            log.debug("dropped a late failure")
+            return
+        verdict = after_failure(under_way.tried(), failure.error, self._around.patience, now_ms=_now_ms())
+        log.info("%s failed (try %d): %s", type(under_way.command).__name__, under_way.tries, failure.error)
+        if verdict.again_in_s is None:
+            self._lanes.finish(failure.lane, failure.token)
+            self._chat.free(failure.lane)
+            self._step(verdict.events)
+        elif self._draining:
+            self._lanes.finish(failure.lane, failure.token)
+            self._say_if_drained()
+        else:
+            under_way.timer = tell_after(self.actor_ref, RetryDue(failure.lane, failure.token), verdict.again_in_s)
+
+    def _try_again(self, due: RetryDue) -> None:
+        under_way = self._lanes.get(due.lane, due.token)
+        if under_way is not None and not self._draining:
+            self._send(under_way)
+
+    def _wait_is_over(self, due: WaitDue) -> None:
+        if self._chat.record is not None and self._chat.record.chat_id == due.chat_id:
+            self._step([WaitExpired()])
+
+    def _resume(self, resume: Resume) -> None:
+        if resume.reload:
+            self._reload()
+        self._carry_out(self._chat.resume(now_ms=_now_ms()))
+        self._arm_wait()
+
+    def _reload(self) -> None:
+        """After a fall: what is on record, and what lay in the mailbox that was lost."""
+        record = self._around.store.chat(self._user_id)
+        self._chat = Chat(self._around.policy, record, new_id=lambda: uuid.uuid4().hex)
+        for entry_id, raw in self._around.store.inbox_of(self._user_id):
+            self._step([decode_event(raw)], [entry_id])
+            self._reloaded.add(entry_id)
+
+    # --- one step ---------------------------------------------------------------------------------------------------
+
+    def _step(self, events: Iterable[Event], entries: Sequence[str] = ()) -> None:
+        held_before = self._chat.state is ChatState.ON_HOLD
+        step = self._chat.apply(events, now_ms=_now_ms())
+        if step.ignored:
+            log.info("ignored in %s: %s", self._chat.state.value, ", ".join(step.ignored))
+        if step.writes or entries:
+            self._commit(step, entries)
+        self._carry_out(step)
+        if self._chat.state is ChatState.ON_HOLD and not held_before:
+            self._arm_wait()
+
+    def _commit(self, step: Step, entries: Sequence[str]) -> None:
+        record = self._chat.record
+        commit = Commit(
+            user_id=self._user_id,
+            record=record,
+            over=self._chat.state in ENDS,
+            entries=entries,
+            context=step.context,
+            dead_letters=step.dead_letters,
+            flight=step.flight if record else (),
+        )
+        tries = 0
+        while True:
+            if not self._lease.held:
+                raise Fenced(f"the lease on partition {self._lease.partition} is over")
+            try:
+                return self._around.store.commit(self._lease, commit)
+            except StoreUnavailable as error:
+                # The step is held, not lost: the entry stays pending until it is written.
+                log.warning("a step waits for the store: %s", error)
+                gevent.sleep(backoff_s(tries, base_s=0.1, cap_s=1.0))
+                tries += 1
+
+    def _carry_out(self, step: Step) -> None:
+        for ask, answer in step.answers:
+            try:
+                self._around.store.reply(ask, answer)
+            except StoreUnavailable as error:
+                log.warning("an answer was not given: %s", error)
+        if step.hush:
+            self._hush()
+        if self._chat.state in ENDS or self._chat.record is None:
+            self._let_go()
+            return
+        for command in step.commands:
+            if not self._draining:
+                self._send(self._lanes.begin(command, since_ms=self._since_ms()))
+        self._say_if_drained()
+
+    def _since_ms(self) -> int:
+        """When patience begins: a caller waits for a chat to open, so all of that counts from the start."""
+        record = self._chat.record
+        return record.opened_at_ms if record and record.state is ChatState.CONNECTING else _now_ms()
+
+    def _let_go(self) -> None:
+        if self._chat.record is not None:
+            log.info("chat %s is over: %s", self._chat.record.chat_id, self._chat.record.reason)
+        self._hush()
+        self._lanes.cancel_timers()
+        self._lanes = Lanes()
+        self._chat.forget()
+        tell(self._registry, Idle(self._user_id, self._entries))
+
+    def _send(self, under_way: LaneState) -> None:
+        command = under_way.command
+        delay_s = self._delay_s(command) if under_way.tries == 0 and under_way.timer is None else 0.0
+        request = Request(command, self.actor_ref, under_way.token)
+        if delay_s > 0:
+            under_way.timer = tell_after(self.actor_ref, RetryDue(under_way.lane, under_way.token), delay_s)
+        elif isinstance(command, Listen):
+            self._polled_s = time.monotonic()
+            self._poll = self._around.poll(request)
+        else:
+            self._around.send(request)
+
+    def _delay_s(self, command: Command) -> float:
+        if isinstance(command, TellBot):
+            return (command.due_at_ms - _now_ms()) / 1000
+        if isinstance(command, Listen):
+            return self._guarded_until_s - time.monotonic()
+        return 0.0
+
+    def _with_context(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        """An agent who comes is given what was said before: read from the store at this moment."""
+        if not any(isinstance(event, ChatEstablished) for event in events) or self._chat.state is ChatState.ACTIVE:
+            return events
+        context = tuple(self._read_context())
+        return tuple(
+            msgspec.structs.replace(event, context=context) if isinstance(event, ChatEstablished) else event
+            for event in events
+        )
+
+    def _read_context(self) -> list[Any]:
+        while self._lease.held:
+            try:
+                return list(self._around.store.context(self._user_id))
+            except StoreUnavailable as error:
+                log.warning("the context waits for the store: %s", error)
+                gevent.sleep(0.5)
+        raise Fenced(f"the lease on partition {self._lease.partition} is over")
+
+    def _hush(self) -> None:
+        """Ends the poll under way; whatever it would still bring is asked for again with the same ack."""
+        self._lanes.drop(Lane.POLL)
+        if self._poll is not None:
+            self._poll.kill(block=False)
+            self._poll = None
+
+    def _arm_wait(self) -> None:
+        record, max_wait_s = self._chat.record, self._around.policy.max_wait_s
+        if record is None or not max_wait_s or record.state is not ChatState.ON_HOLD:
+            return
+        left_s = max_wait_s - (_now_ms() - record.held_since_ms) / 1000
+        tell_after(self.actor_ref, WaitDue(record.chat_id), max(left_s, 0.0))
+
+    # --- coming to rest ---------------------------------------------------------------------------------------------
+
+    def _drain(self, drain: Drain) -> None:
+        self._draining = True
+        self._hush()
+        self._lanes.drop_waiting()
+        self._say_if_drained()
+
+    def _say_if_drained(self) -> None:
+        if self._draining and not self._lanes.busy:
+            tell(self._registry, Drained(self._user_id))
+
+    def _snapshot(self) -> dict[str, Any]:
+        record = self._chat.record
+        session = record.session if record else None
+        return {
+            "user": self._user_id,
+            "chat": record.chat_id if record else "",
+            "state": self._chat.state.value,
+            "session": session.session_id if session else "",
+            "ack": session.ack if session else None,
+            "sequence": session.sequence if session else None,
+            "owed_to_agent": len(record.to_agent) if record else 0,
+            "owed_to_user": len(record.to_user) if record else 0,
+            "owed_to_bot": record.to_bot.state if record and record.to_bot else "",
+            "agent": record.agent_name if record else "",
+            "agent_typing": record.agent_typing if record else False,
+            "queue_position": record.queue_position if record else None,
+            "opened_at_ms": record.opened_at_ms if record else None,
+            "under_way": {lane.value: type(state.command).__name__ for lane, state in self._lanes.states.items()},
+            "mailbox": mailbox_length(self),
+            "last_poll_s": None if self._polled_s is None else round(time.monotonic() - self._polled_s, 1),
+        }
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,123 @@
+"""What actors tell each other beyond a chat's own events: entries, requests, outcomes, turns of the owner."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bridge.actors.base import Ref
+from bridge.actors.leases import Lease
+from bridge.commands import Command, Lane
+from bridge.errors import BridgeError
+from bridge.events import Event
+from bridge.messages import FrontDoorEvent
+from bridge.records import ChatRecord
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One entry of a partition's inbox. feed → registry → interconnection."""
+
+    partition: int
+    entry_id: str
+    event: FrontDoorEvent
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A command to carry out, and where its outcome goes. interconnection → outbound client."""
+
+    command: Command
+    reply_to: Ref
+    token: int
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """A command was carried out; what that brought. outbound client → interconnection."""
+
+    lane: Lane
+    token: int
+    events: tuple[Event, ...]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A command failed. outbound client → interconnection."""
+
+    lane: Lane
+    token: int
+    error: BridgeError
+
+
+class RetryDue(msgspec.Struct, frozen=True):
+    """It is time to try a failed command again. timer → interconnection."""
+
+    lane: Lane
+    token: int
+
+
+class WaitDue(msgspec.Struct, frozen=True):
+    """MAX_WAIT is over for the chat that was on hold. timer → interconnection."""
+
+    chat_id: str
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """Go on with what the record owes; `reload` says that it must be read first. registry → interconnection."""
+
+    reload: bool = False
+
+
+class Drain(msgspec.Struct, frozen=True):
+    """Begin nothing new; say `Drained` when what is under way has ended. registry → interconnection."""
+
+
+class Drained(msgspec.Struct, frozen=True):
+    """Nothing is under way any more. interconnection → registry."""
+
+    user_id: str
+
+
+class Idle(msgspec.Struct, frozen=True):
+    """The chat is over, after so many entries; it may be let go if no further one was sent. interconnection → registry."""
+
+    user_id: str
+    entries: int
+
+
+class Fallen(msgspec.Struct, frozen=True):
+    """An interconnection met an error that nobody foresaw. interconnection → registry."""
+
+    user_id: str
+    reason: str
+
+
+class PartitionGained(msgspec.Struct, frozen=True):
+    """This worker owns a partition now, with these open chats. ownership → registry.
+
+    Their polls wait `guard_s`, so that none overlaps with one that the last owner left behind.
+    """
+
+    lease: Lease
+    records: tuple[ChatRecord, ...]
+    guard_s: float
+
+
+class PartitionLost(msgspec.Struct, frozen=True):
+    """This worker does not own a partition any more: stop acting for it at once. ownership → registry."""
+
+    partition: int
+
+
+class DrainPartitions(msgspec.Struct, frozen=True):
+    """Bring every chat of these to rest, by `deadline_s` on the monotonic clock. ownership → registry (asked).
+
+    The answer is an event that is set when all are at rest.
+    """
+
+    partitions: tuple[int, ...]
+    deadline_s: float
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Describe yourself for an operator. system → any actor (asked)."""
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """Are you there? system → any actor (asked)."""

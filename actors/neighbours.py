@@ -1,0 +1,71 @@
+"""Everyone that a worker calls, and the pool of clients that calls each."""
+
+from __future__ import annotations
+
+from bridge.actors.channels import BotFlowLine, UserChannel
+from bridge.actors.clients import ClientPool
+from bridge.actors.liveagent import LiveAgentDesk
+from bridge.actors.mail import Request
+from bridge.actors.media import MediaHost
+from bridge.actors.salesforce import SalesforceRecords, TokenKeeper
+from bridge.actors.transport import GuardedTransport, SessionTransport, Transport
+from bridge.codecs.botflow import BotFlow, BotFlowConfig
+from bridge.codecs.integrations import Integrations, IntegrationsConfig
+from bridge.codecs.liveagent import LiveAgentCodec
+from bridge.codecs.salesforce_data import SalesforceConfig, SalesforceData
+from bridge.codecs.salesforce_login import LoginConfig, SalesforceLogin
+from bridge.commands import LANES, AttachFile, EnsureContact, Lane, OpenCase
+from bridge.messages import Message
+from bridge.pacing import Breaker
+from bridge.settings import Settings
+
+DESK_CLIENTS = RECORDS_CLIENTS = USER_CLIENTS = BOT_CLIENTS = 32
+POLL_CONNECTIONS = 10_000
+
+
+class Neighbours:
+    """Everyone that this worker calls, each with lines of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        data = SalesforceData(SalesforceConfig.from_settings(settings))
+        codec = LiveAgentCodec(
+            settings.sfc_chat_url,
+            organization_id=settings.sfc_organization_id,
+            deployment_id=settings.sfc_deployment_id,
+            api_version=settings.liveagent_api_version,
+        )
+        poll_line = SessionTransport("Live Agent", connections=POLL_CONNECTIONS)
+        self.desk = LiveAgentDesk(codec, data, line=_line("Live Agent", DESK_CLIENTS), poll_line=poll_line)
+        private_key = settings.sfc_private_key.get_secret_value()
+        login = SalesforceLogin(LoginConfig.from_settings(settings))
+        salesforce = _line("Salesforce", RECORDS_CLIENTS)
+        self.tokens = TokenKeeper(login, salesforce, private_key=private_key)
+        self.records = SalesforceRecords(data, self.tokens, line=salesforce, media=MediaHost.from_settings(settings))
+        integrations = Integrations(IntegrationsConfig.from_settings(settings))
+        self.channel = UserChannel(integrations, _line("the Integrations API", USER_CLIENTS))
+        self.bot_flow = BotFlowLine(BotFlow(BotFlowConfig.from_settings(settings)), _line("the bot flow", BOT_CLIENTS))
+
+
+class Pools:
+    """One pool of outbound clients a neighbour, and which command goes where."""
+
+    def __init__(self, neighbours: Neighbours, settings: Settings) -> None:
+        to_desk, to_user = settings.saleforce_chan_rate_limit, settings.integration_chan_rate_limit
+        self.desk = ClientPool("desk", neighbours.desk.serve, size=DESK_CLIENTS, rate=to_desk)
+        self.records = ClientPool("salesforce", neighbours.records.serve, size=RECORDS_CLIENTS)
+        self.channel = ClientPool("user channel", neighbours.channel.serve, size=USER_CLIENTS, rate=to_user)
+        self.bot_flow = ClientPool("bot flow", neighbours.bot_flow.serve, size=BOT_CLIENTS)
+        self.all = (self.desk, self.records, self.channel, self.bot_flow)
+
+    def send(self, request: Request) -> None:
+        """Gives a request to the pool that its command belongs to."""
+        self._pool_of(type(request.command)).tell(request)
+
+    def _pool_of(self, command: type[Message]) -> ClientPool:
+        if command in (EnsureContact, OpenCase, AttachFile):
+            return self.records
+        return {Lane.USER: self.channel, Lane.BOT: self.bot_flow}.get(LANES[command], self.desk)
+
+
+def _line(name: str, connections: int) -> Transport:
+    return GuardedTransport(SessionTransport(name, connections=connections), Breaker(), name=name)

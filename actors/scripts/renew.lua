@@ -1,0 +1,5 @@
+-- Keeps a lease that is still ours.   KEYS: lease   ARGV: lease value, TTL (ms)
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return 0

@@ -1,0 +1,181 @@
+"""Start and stop: every actor and greenlet of a worker, in a fixed order, and back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+import uuid
+from typing import Any
+
+import gevent
+import pykka
+
+from bridge.actors.base import Ref
+from bridge.actors.clients import carry_out
+from bridge.actors.connections import Connections
+from bridge.actors.entrance import Entrance
+from bridge.actors.feed import BLOCK_S, Feed
+from bridge.actors.interconnection import Interconnection, Surroundings
+from bridge.actors.leases import Lease
+from bridge.actors.mail import Ping, Request, Snapshot
+from bridge.actors.neighbours import Neighbours, Pools
+from bridge.actors.ownership import Ownership
+from bridge.actors.registry import InterconnectionRegistry
+from bridge.actors.replies import Replies
+from bridge.actors.store import Store
+from bridge.actors.warmer import TokenWarmer
+from bridge.codecs.botflow import BotFlowConfig
+from bridge.errors import SettingsError
+from bridge.partitions import Keys
+from bridge.patience import Patience
+from bridge.policy import Policy
+from bridge.records import ChatRecord
+from bridge.settings import Settings
+from bridge.texts import Texts
+
+log = logging.getLogger("bridge.system")
+
+FIRST_CHATS_S = 5.0
+
+
+class System:
+    """A worker's actors, from the store to the door."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.worker = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.started_at_ms = time.time_ns() // 1_000_000
+        keys = Keys(settings.client, settings.partitions)
+        connections = Connections(settings)
+        self.store = Store(connections, keys, client=settings.client, mailbox_limit=settings.mailbox_limit)
+        _check_layout(self.store, settings)
+        self._neighbours = Neighbours(settings)
+        self._pools = Pools(self._neighbours, settings)
+        self._around = self._surroundings(settings)
+        self.registry: Ref = InterconnectionRegistry.start(self._start_interconnection)
+        self._feed = Feed(connections.client(blocking_s=BLOCK_S), keys, registry=self.registry)
+        self._replies = Replies(connections.client(blocking_s=BLOCK_S), keys.replies(self.worker))
+        self._ownership = Ownership(self.store, self.worker, registry=self.registry, feed=self._feed)
+        self.door = Entrance(self.store, self._replies, timeout_s=settings.main_context_time_out)
+        self.door.attach(
+            registry=self.registry,
+            ownership=self._ownership,
+            channel=self._neighbours.channel,
+            pool=self._pools.channel,
+        )
+        self._handed_over = False
+        self._warmer = TokenWarmer(self._neighbours.tokens, settings.spec_schedule)
+
+    def start(self) -> None:
+        """In the order in which one leans on the other; an actor that died at its start is noticed here."""
+        self.registry.ask(Ping(), timeout=5.0)
+        self._replies.start()
+        self._feed.start()
+        self._ownership.start()
+        self._warmer.start()
+        self._ownership.first_round.wait(timeout=FIRST_CHATS_S)
+        log.info("worker %s owns %d partitions", self.worker, len(self._ownership.partitions))
+
+    def hand_over(self, deadline_s: float) -> None:
+        """Not ready from now on; brings every chat to rest and frees the partitions within `deadline_s` seconds.
+
+        Asks that wait for an answer go on waiting: the next owner gives it.
+        """
+        if not self._handed_over:
+            self._handed_over = True
+            self.door.close()
+            self._warmer.stop()
+            self._ownership.stop(deadline_s=time.monotonic() + deadline_s)
+
+    def stop(self, deadline_s: float) -> None:
+        """Hands over, if that was not done, and stops everybody within `deadline_s` seconds."""
+        deadline_s += time.monotonic()
+        self.hand_over(deadline_s - time.monotonic() - 1.0)
+        self._feed.stop()
+        self._replies.stop()
+        for pool in self._pools.all:
+            pool.stop()
+        # In the order in which they started: Pykka's own registry is a list, and the other way is quadratic.
+        stopping = [ref.stop(block=False) for ref in pykka.ActorRegistry.get_all()]
+        for stopped in stopping:
+            _wait(stopped, deadline_s)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Every actor as it is now, for an operator."""
+        registry: dict[str, Any] = self.registry.ask(Snapshot(), timeout=2.0)  # type: ignore[assignment]
+        asked = [ref.ask(Snapshot(), block=False) for ref in registry.pop("refs")]
+        return {
+            "worker": {
+                "id": self.worker,
+                "pid": os.getpid(),
+                "partitions": len(self._ownership.partitions),
+                "started_at_ms": self.started_at_ms,
+                "durability": self.store.durability,
+            },
+            "registry": registry,
+            "interconnections": [one for one in (_answer(future) for future in asked) if one],
+            "pools": [pool.snapshot() for pool in self._pools.all],
+        }
+
+    def _surroundings(self, settings: Settings) -> Surroundings:
+        def poll(request: Request) -> gevent.Greenlet:
+            return gevent.spawn(carry_out, self._neighbours.desk.serve, request)
+
+        return Surroundings(self.store, _policy(settings), _patience(settings), self._pools.send, poll)
+
+    def _start_interconnection(
+        self, user_id: str, lease: Lease, *, registry: Ref, record: ChatRecord | None, guard_s: float
+    ) -> Ref:
+        ref: Ref = Interconnection.start(
+            self._around, user_id, lease, registry=registry, record=record, guard_s=guard_s
+        )
+        return ref
+
+
+def start(settings: Settings) -> System:
+    """A running system. Raises SettingsError, StoreUnavailable."""
+    system = System(settings)
+    system.start()
+    return system
+
+
+def _check_layout(store: Store, settings: Settings) -> None:
+    if (found := store.check_layout()) != settings.partitions:
+        raise SettingsError(
+            [f"SALESFORCE_INTEGRATION_PARTITIONS is {settings.partitions}, but this store was first used with {found}."]
+        )
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        words=Texts.from_settings(settings),
+        bot_delay_s=BotFlowConfig.from_settings(settings).delays_s,
+        max_wait_s=settings.max_wait,
+        queue_update_interval_s=settings.queue_update_interval,
+    )
+
+
+def _patience(settings: Settings) -> Patience:
+    return Patience(
+        connect_s=settings.main_context_time_out,
+        delivery_s=settings.delivery_give_up,
+        session_s=settings.session_give_up,
+        overlap_pause_s=settings.sleep_long_polling_s,
+        retries=settings.max_retries,
+    )
+
+
+def _answer(future: pykka.Future[Any]) -> dict[str, Any] | None:
+    try:
+        answer: dict[str, Any] | None = future.get(timeout=2.0)
+    except (pykka.Timeout, pykka.ActorDeadError):
+        return None
+    return answer
+
+
+def _wait(stopped: pykka.Future[Any], deadline_s: float) -> None:
+    try:
+        stopped.get(timeout=max(deadline_s - time.monotonic(), 0.05))
+    except (pykka.Timeout, pykka.ActorDeadError):
+        log.warning("an actor did not stop in time")

@@ -1,0 +1,112 @@
+"""How a request leaves and its answer comes in: one shared session a neighbour, with limits on time and size."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import ssl
+import time
+from typing import Any, Protocol
+
+import requests
+import requests.adapters
+import urllib3
+
+from bridge.errors import RemoteGarbled, RemoteUnavailable
+from bridge.pacing import Breaker
+from bridge.wire import HttpCall, HttpReply
+
+CONNECT_TIMEOUT_S = 5.0
+LARGEST_ANSWER = 4 * 1024 * 1024
+CHUNK = 65_536
+
+
+class Transport(Protocol):
+    """Anything that can carry a call to a neighbour and bring its answer."""
+
+    def send(self, call: HttpCall) -> HttpReply:
+        """The answer, whatever its status. Raises RemoteUnavailable when there is none, or none in time."""
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Shares one SSLContext among all connections: it costs 20 KiB a connection otherwise."""
+
+    def __init__(self, ssl_context: ssl.SSLContext, **options: Any) -> None:
+        self._ssl_context = ssl_context
+        super().__init__(**options)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._ssl_context, **kwargs)
+
+
+class SessionTransport:
+    """One `requests.Session` for all calls to one neighbour. No cookies, no redirects, nothing from the environment."""
+
+    def __init__(self, name: str, *, connections: int) -> None:
+        self.name = name
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        adapter = _Adapter(ssl.create_default_context(), pool_connections=4, pool_maxsize=connections, max_retries=0)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def send(self, call: HttpCall) -> HttpReply:
+        """Carries the call. Its times are kept however slowly the answer drips in."""
+        deadline_s = time.monotonic() + call.total_timeout_s
+        try:
+            response = self._session.request(
+                call.method,
+                call.url,
+                headers={"Accept-Encoding": "identity", **call.headers},
+                data=call.body or None,
+                timeout=(CONNECT_TIMEOUT_S, call.read_timeout_s),
+                allow_redirects=False,
+                stream=True,
+            )
+            body = self._whole_body(response, deadline_s)
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return HttpReply(response.status_code, headers, body)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise RemoteUnavailable(f"{self.name} did not answer: {type(error).__name__}") from error
+
+    def _whole_body(self, response: requests.Response, deadline_s: float) -> bytes:
+        try:
+            body = self._read(response.raw, deadline_s)
+        except BaseException:
+            response.close()
+            raise
+        # Not `close`: a body that was read to its end leaves a connection that the next call can use.
+        response.raw.release_conn()
+        return body
+
+    def _read(self, raw: Any, deadline_s: float) -> bytes:
+        body = bytearray()
+        while chunk := raw.read1(CHUNK):
+            body += chunk
+            if len(body) > LARGEST_ANSWER:
+                raise RemoteGarbled(f"{self.name} answered more than {LARGEST_ANSWER} bytes")
+            if time.monotonic() > deadline_s:
+                raise RemoteUnavailable(f"{self.name} took too long to answer")
+        return bytes(body)
+
+
+class GuardedTransport:
+    """A transport that spares its neighbour while that one fails. Never for polls: an empty one is no failure."""
+
+    def __init__(self, inner: Transport, breaker: Breaker, *, name: str) -> None:
+        self._inner = inner
+        self._breaker = breaker
+        self._name = name
+
+    def send(self, call: HttpCall) -> HttpReply:
+        """Carries the call, unless the breaker is open."""
+        pause_s = self._breaker.pause_s(time.monotonic())
+        if pause_s > 0:
+            raise RemoteUnavailable(f"{self._name} fails and is spared", retry_after_s=pause_s)
+        try:
+            reply = self._inner.send(call)
+        except RemoteUnavailable:
+            self._breaker.note(time.monotonic(), failed=True)
+            raise
+        self._breaker.note(time.monotonic(), failed=reply.status >= 500 and reply.status != 503)
+        return reply

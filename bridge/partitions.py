@@ -1,0 +1,40 @@
+"""Where things lie in the store: a user's partition, and the key of everything that a partition holds."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+class Keys:
+    """Names keys for one tenant. All keys of a partition share a hash tag, so that one script may touch them all."""
+
+    def __init__(self, client: str, partitions: int) -> None:
+        self._prefix = f"bridge:{client}"
+        self.partitions = partitions
+
+    def partition(self, user_id: str) -> int:
+        """The user's partition: the same for ever, in every process."""
+        return int.from_bytes(hashlib.blake2b(user_id.encode(), digest_size=8).digest()) % self.partitions
+
+    def of(self, partition: int, *parts: str) -> str:
+        """The key of something that a partition holds: `inbox`, `chats`, `lease`, `context` with a user, ..."""
+        return ":".join((f"{self._prefix}:{{p{partition:02d}}}", *parts))
+
+    def seen(self, partition: int, channel: str, message_id: str) -> str:
+        """The key that remembers a message id; hashed, because the id is a stranger's text."""
+        digest = hashlib.blake2b(f"{channel}\0{message_id}".encode(), digest_size=16).hexdigest()
+        return self.of(partition, "seen", digest)
+
+    def replies(self, worker: str) -> str:
+        """The stream on which a worker hears the answers to its asks."""
+        return f"{self._prefix}:replies:{worker}"
+
+    @property
+    def layout(self) -> str:
+        """The key that holds the number of partitions, written at the first start."""
+        return f"{self._prefix}:partitions"
+
+    @property
+    def workers(self) -> str:
+        """The key of the living workers' heartbeats."""
+        return f"{self._prefix}:workers"

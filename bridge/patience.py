@@ -1,0 +1,148 @@
+"""What follows a failure: another try and when, or the event that says it is over. One table for every command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from bridge.commands import (
+    AttachFile,
+    Command,
+    EnsureContact,
+    LeaveDesk,
+    Listen,
+    OpenCase,
+    OpenSession,
+    RepairSession,
+    RequestChat,
+    SendToAgent,
+    SendToUser,
+    TellBot,
+)
+from bridge.errors import (
+    BridgeError,
+    OutOfStep,
+    PollOverlapped,
+    RemoteUnavailable,
+    SessionBroken,
+    SessionLost,
+)
+from bridge.events import (
+    BotUntold,
+    ConnectRefused,
+    DeskLeft,
+    Event,
+    FileRejected,
+    SessionExpired,
+    SessionStale,
+    SessionStepped,
+    UndeliverableToAgent,
+    UndeliverableToUser,
+)
+from bridge.messages import Message
+from bridge.pacing import backoff_s
+
+
+SESSION_FRESH_MS = 10_000
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long each kind of thing is tried. Seconds, but for `retries`: further tries at what was refused."""
+
+    connect_s: float = 10.0
+    delivery_s: float = 600.0
+    session_s: float = 120.0
+    leave_s: float = 60.0
+    file_s: float = 60.0
+    overlap_pause_s: float = 3.0
+    retries: int = 2
+
+
+class Attempt(Protocol):
+    """A command under way: how often it failed, and since when it is tried."""
+
+    command: Command
+    tries: int
+    since_ms: int
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Either another try in so many seconds, or the events that end it."""
+
+    again_in_s: float | None
+    events: tuple[Event, ...] = ()
+
+
+def after_failure(attempt: Attempt, error: BridgeError, patience: Patience, *, now_ms: int) -> Verdict:
+    """What follows when a command failed for the `attempt.tries`th time."""
+    command = attempt.command
+    moved = _session_moved(command, error, now_ms)
+    if moved is not None:
+        return Verdict(None, moved)
+    spent_s = (now_ms - attempt.since_ms) / 1000
+    if isinstance(error, PollOverlapped) and spent_s < patience.session_s:
+        return Verdict(patience.overlap_pause_s)
+    if isinstance(error, RemoteUnavailable | SessionBroken | OutOfStep) and spent_s < _GIVE_UP_S[type(command)](patience):
+        return Verdict(max(backoff_s(attempt.tries), getattr(error, "retry_after_s", None) or 0.0))
+    if isinstance(command, SendToUser | TellBot) and attempt.tries <= patience.retries:
+        return Verdict(backoff_s(attempt.tries, base_s=1.0))
+    return Verdict(None, (_END[type(command)](command, error),))
+
+
+def _session_moved(command: Command, error: BridgeError, now_ms: int) -> tuple[Event, ...] | None:
+    """The answers by which a desk says something of the session, not of the command."""
+    if isinstance(command, LeaveDesk) and isinstance(error, SessionLost | SessionBroken | OutOfStep):
+        return (DeskLeft(),)
+    if isinstance(command, RequestChat):
+        return _before_the_chat(command, error, now_ms)
+    if isinstance(error, SessionLost):
+        return (SessionExpired(str(error)),)
+    session = getattr(command, "session", None)
+    if isinstance(error, SessionBroken) and session is not None:
+        return (SessionStepped(session.broke()),)
+    if isinstance(error, OutOfStep) and session is not None and error.accepted != session.sequence:
+        return (SessionStepped(session.stepped(error.accepted)),)
+    return None
+
+
+def _before_the_chat(command: RequestChat, error: BridgeError, now_ms: int) -> tuple[Event, ...] | None:
+    """A session that lay too long before it was used is replaced; a fresh one that is refused is refused."""
+    if isinstance(error, SessionLost) and now_ms - command.session.opened_at_ms > SESSION_FRESH_MS:
+        return (SessionStale(str(error)),)
+    return None
+
+
+_GIVE_UP_S: dict[type[Message], Callable[[Patience], float]] = {
+    EnsureContact: lambda p: p.connect_s,
+    OpenCase: lambda p: p.connect_s,
+    OpenSession: lambda p: p.connect_s,
+    RequestChat: lambda p: p.connect_s,
+    Listen: lambda p: p.session_s,
+    RepairSession: lambda p: p.session_s,
+    SendToAgent: lambda p: p.delivery_s,
+    AttachFile: lambda p: p.file_s,
+    LeaveDesk: lambda p: p.leave_s,
+    SendToUser: lambda p: p.delivery_s,
+    TellBot: lambda p: p.delivery_s,
+}
+
+
+def _refused(command: Any, error: BridgeError) -> Event:
+    return ConnectRefused("unavailable" if isinstance(error, RemoteUnavailable) else "refused", str(error))
+
+
+_END: dict[type[Message], Callable[[Any, BridgeError], Event]] = {
+    EnsureContact: _refused,
+    OpenCase: _refused,
+    OpenSession: _refused,
+    RequestChat: _refused,
+    Listen: lambda command, error: SessionExpired(str(error)),
+    RepairSession: lambda command, error: SessionExpired(str(error)),
+    SendToAgent: lambda command, error: UndeliverableToAgent(command.delivery.id, str(error)),
+    AttachFile: lambda command, error: FileRejected(command.delivery.id, str(error)),
+    LeaveDesk: lambda command, error: DeskLeft(),
+    SendToUser: lambda command, error: UndeliverableToUser(command.delivery.id, str(error)),
+    TellBot: lambda command, error: BotUntold(str(error)),
+}

@@ -1,0 +1,143 @@
+"""What is written down: chats, context, dead letters, flight records; each with its codec and version."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import Enum
+
+import msgspec
+
+from bridge.desk import DeskSession
+from bridge.messages import Ask, BotState, ConnectRequest, Media, Provider, UserMessage
+
+CONTEXT_TTL_S = 86_400
+
+
+class ChatState(str, Enum):
+    """Where a chat stands. NEW has nothing on record; CLOSED and FAILED owe nothing more."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    ON_HOLD = "on_hold"
+    ACTIVE = "active"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    FAILED = "failed"
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One text, or one file, owed to one side.
+
+    `id` is the same at every attempt; `message` is what the user wrote, where a user did; `media` is still to be fetched.
+    """
+
+    id: str
+    text: str
+    owed_since_ms: int
+    message: UserMessage | None = None
+    media: Media | None = None
+
+
+class OwedBotState(msgspec.Struct, frozen=True, kw_only=True):
+    """The state that the bot flow is still to be put into, not before `due_at_ms`."""
+
+    state: BotState
+    due_at_ms: int
+
+
+class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Everything that a chat is: after a crash it goes on from here. `step` counts its commits."""
+
+    version: int = 1
+    chat_id: str
+    request: ConnectRequest
+    state: ChatState
+    opened_at_ms: int
+    step: int = 0
+    ask: Ask | None = None
+    contact_id: str = ""
+    case_id: str = ""
+    session: DeskSession | None = None
+    requested: bool = False
+    leaving: bool = False
+    agent_name: str = ""
+    agent_typing: bool = False
+    queue_position: int | None = None
+    queue_wait_s: float | None = None
+    queue_told: str = ""
+    queue_told_ms: int = 0
+    held_since_ms: int = 0
+    owed_count: int = 0
+    to_agent: list[Delivery] = []
+    to_user: list[Delivery] = []
+    to_bot: OwedBotState | None = None
+    end: ChatState = ChatState.CLOSED
+    reason: str = ""
+    ended_at_ms: int = 0
+
+
+class ContextEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing said outside a chat, exactly as `/v1/context` shows it (seeds/003). `ttl` is when it is forgotten."""
+
+    user_id: str = msgspec.field(name="userId")
+    client: str
+    timestamp: int
+    text: str = ""
+    url: str = ""
+    mime_type: str = msgspec.field(name="mimeType", default="")
+    caption: str = ""
+    sender: str = msgspec.field(name="from")
+    ttl: str
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that could not be delivered, whole, with the reason."""
+
+    chat_id: str
+    user_id: str
+    provider: Provider
+    direction: str
+    at_ms: int
+    reason: str
+    delivery: Delivery
+
+
+class FlightEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a chat's flight record: what happened, and what it led to. Holds no text that anybody wrote."""
+
+    at_ms: int
+    event: str
+    before: ChatState
+    after: ChatState
+    commands: tuple[str, ...] = ()
+    detail: str = ""
+
+
+def context_entry(message: UserMessage, *, client: str, now_ms: int) -> ContextEntry:
+    """What a message looks like as context: it is forgotten 24 hours after it came."""
+    media = message.media
+    forgotten = datetime.fromtimestamp(now_ms / 1000 + CONTEXT_TTL_S, tz=UTC)
+    return ContextEntry(
+        user_id=message.user_id,
+        client=client,
+        timestamp=message.sent_at_ms,
+        text=message.text,
+        url=media.url if media else "",
+        mime_type=media.mime_type if media else "",
+        caption=media.caption if media else "",
+        sender=message.sender,
+        ttl=forgotten.isoformat().replace("+00:00", "Z"),
+    )
+
+
+_record_decoder = msgspec.json.Decoder(ChatRecord)
+
+
+def encode_record(record: ChatRecord) -> bytes:
+    """The record as the store keeps it."""
+    return msgspec.json.encode(record)
+
+
+def decode_record(raw: bytes) -> ChatRecord:
+    """The record that `encode_record` wrote. Raises msgspec.MsgspecError for anything else."""
+    return _record_decoder.decode(raw)

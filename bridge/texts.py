@@ -1,0 +1,113 @@
+"""Words: what the agent is shown, and what the user is told (yalo.md §5, §7)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from bridge.codecs.integrations import split
+from bridge.messages import Media, MediaKind, Provider
+from bridge.records import ContextEntry
+from bridge.setting_values import Messages
+from bridge.settings import Settings
+
+_TIME_FORMAT = "%d-%m-%Y %H:%M:%S"
+# By kind of file, the part of a text's name that speaks of it: upload_image_success, upload_file_error …
+_SPOKEN_OF: dict[MediaKind, str] = {
+    "image": "image",
+    "audio": "audio",
+    "document": "file",
+    "video": "file",
+    "file": "file",
+}
+
+
+class Texts:
+    """The words of `bridge.policy.Words`, out of MESSAGES, TIMEZONE and SEND_IMAGE_NAME_IN_MESSAGE."""
+
+    def __init__(self, messages: Messages, timezone: ZoneInfo, *, name_files: bool = False) -> None:
+        self.messages = messages
+        self.timezone = timezone
+        self.name_files = name_files
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Texts:
+        """The operator's words."""
+        zone = ZoneInfo(settings.timezone)
+        return cls(settings.messages, zone, name_files=settings.send_image_name_in_message)
+
+    # --- to the user --------------------------------------------------------------------------------------------
+
+    @property
+    def wait(self) -> str:
+        """Once the request is queued."""
+        return self.messages.wait_agent
+
+    @property
+    def agent_left(self) -> str:
+        """When the agent's connection dropped."""
+        return self.messages.agent_disconnected
+
+    @property
+    def file_from_agent(self) -> str:
+        """When the agent used a file that this channel cannot carry."""
+        return self.messages.file_from_agent
+
+    def transferred(self, agent_name: str) -> str:
+        """When another agent took over; a `%s` in the text is that agent's name."""
+        return self.messages.chat_transferred.replace("%s", agent_name)
+
+    def queue(self, position: int | None, wait_s: float | None) -> str:
+        """The place in the queue and the wait, a line each; a line is left out where it, or its text, is not known."""
+        place = str(position) if position is not None and position > 0 else ""
+        wait = _duration(wait_s) if wait_s is not None and wait_s > 0 else ""
+        lines = ((self.messages.queue_position, place), (self.messages.wait_time, wait))
+        return "\n".join(f"{text}: {value}" for text, value in lines if text and value)
+
+    def file_failed(self, media: Media) -> str:
+        """When a file did not go through."""
+        return self._about(media, "error")
+
+    def parts(self, provider: Provider, text: str) -> list[str]:
+        """The text in pieces that the channel takes, in order."""
+        return split(provider, text)
+
+    # --- to the agent -------------------------------------------------------------------------------------------
+
+    def context(self, entries: Sequence[ContextEntry]) -> str:
+        """What was said before, a block each, oldest first; empty where nothing was."""
+        if not entries:
+            return ""
+        blocks = [self._block(entry) for entry in sorted(entries, key=lambda entry: entry.timestamp)]
+        return f"{self.messages.context}:\n" + "".join(blocks)
+
+    def welcome(self, name: str) -> str:
+        """The first words in the user's name."""
+        return self.messages.welcome_template.replace("%s", name)
+
+    def file_sent(self, media: Media, name: str) -> str:
+        """A file lies at the case, under this name."""
+        notice = self._about(media, "success")
+        return f"{notice.rstrip()} {name}" if self.name_files and name else notice
+
+    def _about(self, media: Media, outcome: str) -> str:
+        text: str = getattr(self.messages, f"upload_{_SPOKEN_OF[media.kind]}_{outcome}")
+        return text
+
+    def _block(self, entry: ContextEntry) -> str:
+        label = self.messages.client_label if entry.sender == "user" else self.messages.bot_label
+        said = " ".join(filter(None, (entry.text.rstrip("\n"), entry.caption, entry.url)))
+        return f"{label} [{self._time(entry.timestamp)}]:{said}\n\n"
+
+    def _time(self, at_ms: int) -> str:
+        try:
+            return datetime.fromtimestamp(at_ms / 1000, self.timezone).strftime(_TIME_FORMAT)
+        except (OverflowError, ValueError, OSError):
+            # The sender's clock, not ours: a senseless one must not cost the agent the rest.
+            return "?"
+
+
+def _duration(seconds: float) -> str:
+    return f"{math.ceil(seconds / 60)} min" if seconds > 60 else f"{math.ceil(seconds)} s"

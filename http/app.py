@@ -1,0 +1,65 @@
+"""The front door: every route, what each request passes through, and how errors become answers."""
+
+from __future__ import annotations
+
+import time
+from typing import TypeAlias
+
+import falcon
+
+from bridge.door import Door
+from bridge.errors import BridgeError
+from bridge.http.chats import ConnectResource, ContextResource, FinishResource
+from bridge.http.docs import DocsResource
+from bridge.http.errors import on_bridge_error, on_crash, on_http_error
+from bridge.http.facebook import FacebookReader
+from bridge.http.health import LiveResource, ReadyResource, WelcomeResource, bridge_version
+from bridge.http.login import AuthenticateResource, TokenCheckResource, accounts_of
+from bridge.http.middleware import Fairness, RequestIds, SafeHeaders
+from bridge.http.openapi import OpenApiResource
+from bridge.http.registration import RegisterResource, RemoveResource
+from bridge.http.tokens import Gate, TokenMint
+from bridge.http.webhooks import WebhookResource
+from bridge.http.whatsapp import WhatsAppReader
+from bridge.settings import Settings
+
+FrontDoor: TypeAlias = falcon.App[falcon.Request, falcon.Response]
+
+
+def create_app(door: Door, settings: Settings) -> FrontDoor:
+    """The WSGI application. It knows of the actors only what `door` offers."""
+    app: FrontDoor = falcon.App(middleware=[RequestIds(), SafeHeaders(), Fairness()])
+    app.req_options.strip_url_path_trailing_slash = True
+    app.add_error_handler(BridgeError, on_bridge_error)
+    app.add_error_handler(Exception, on_crash)
+    app.set_error_serializer(on_http_error)
+    for path, resource in _routes(door, settings).items():
+        app.add_route(path, resource)
+    return app
+
+
+def _routes(door: Door, settings: Settings) -> dict[str, object]:
+    mint = TokenMint(settings.secret_key.get_secret_value(), issuer=settings.app_name, ttl_s=settings.token_ttl)
+    gate = Gate(mint)
+    whatsapp = WhatsAppReader(settings.ignore_message_types, _now_ms)
+    facebook = FacebookReader(_now_ms)
+    return {
+        "/v1/welcome": WelcomeResource(settings.app_name),
+        "/v1/authenticate": AuthenticateResource(mint, accounts_of(settings)),
+        "/v1/tokens/check": TokenCheckResource(gate),
+        "/v1/chats/connect": ConnectResource(door, gate, settings.body_limit),
+        "/v1/chat/finish/{user_id}": FinishResource(door, gate),
+        "/v1/integrations/whatsapp/webhook": WebhookResource(door, whatsapp, settings),
+        "/v1/integrations/facebook/webhook": WebhookResource(door, facebook, settings),
+        "/v1/integrations/webhook/register/{provider}": RegisterResource(door, gate),
+        "/v1/integrations/webhook/remove/{provider}": RemoveResource(door, gate),
+        "/v1/context/{user_id}": ContextResource(door, gate),
+        "/v1/live": LiveResource(),
+        "/v1/ready": ReadyResource(door),
+        "/v1/openapi.json": OpenApiResource(settings.app_name, bridge_version()),
+        "/v1/docs": DocsResource(),
+    }
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,70 @@
+"""Bytes in: a request's body, counted while it is read, and what it says as JSON."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import falcon
+import gevent
+import msgspec
+
+from bridge.errors import PayloadError
+
+CHUNK_BYTES = 65_536
+BODY_TIMEOUT_S = 30.0
+TOO_SLOW = "the body took too long to arrive"
+
+Shape = TypeVar("Shape")
+
+
+def read_body(req: falcon.Request, limit: int) -> bytes:
+    """The whole body, at most `limit` bytes, with or without a Content-Length.
+
+    Raises HTTPContentTooLarge (413) as soon as it is known to be longer, HTTPError 408 when it takes longer than
+    BODY_TIMEOUT_S, PayloadError when the caller breaks off.
+    """
+    if (req.content_length or 0) > limit:
+        raise _too_large(limit)
+    with gevent.Timeout(BODY_TIMEOUT_S, falcon.HTTPError(falcon.HTTP_408, description=TOO_SLOW)):
+        body = _read_all(req, limit)
+    if len(body) < (req.content_length or 0):
+        raise PayloadError("invalid payload received : the body is shorter than its Content-Length")
+    return body
+
+
+def _read_all(req: falcon.Request, limit: int) -> bytes:
+    # A chunked body has no length to bound the stream by: it is read raw where the server says that it ends by itself.
+    stream = req.stream if req.env.get("wsgi.input_terminated") else req.bounded_stream
+    body = bytearray()
+    try:
+        # A read waits until it has all that it asks for, so it never asks for more than may come.
+        while chunk := stream.read(min(CHUNK_BYTES, limit + 1 - len(body))):
+            body += chunk
+    except falcon.HTTPError:
+        raise
+    except Exception as error:
+        # Every server has errors of its own for chunks that make no sense or do not come.
+        raise PayloadError("invalid payload received : the body broke off") from error
+    if len(body) > limit:
+        raise _too_large(limit)
+    return bytes(body)
+
+
+def _too_large(limit: int) -> falcon.HTTPError:
+    return falcon.HTTPContentTooLarge(description=f"the body is larger than {limit} bytes")
+
+
+def decode(raw: bytes, shape: type[Shape]) -> Shape:
+    """The JSON body as `shape`. Raises PayloadError for all else: other bytes, lone surrogates, NaN, deep nesting."""
+    try:
+        # msgspec does not look into strings that it skips, so the whole is checked once.
+        raw.decode()
+        return msgspec.json.decode(raw, type=shape)
+    except UnicodeDecodeError as error:
+        raise PayloadError("invalid payload received : the body is not UTF-8") from error
+    except RecursionError as error:
+        raise PayloadError("invalid payload received : the body is nested too deep") from error
+    except msgspec.ValidationError as error:
+        raise PayloadError(f"invalid payload received : {error}") from error
+    except msgspec.DecodeError as error:
+        raise PayloadError("invalid payload received : the body is not JSON") from error

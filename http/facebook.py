@@ -1,0 +1,159 @@
+"""The Messenger webhook's body, as the Integrations API passes it through (seeds/003, yalo.md §4), and what it says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal
+
+import msgspec
+
+from bridge.errors import PayloadError
+from bridge.http.bodies import decode
+from bridge.http.fields import MessageId, Timestamp, checked_user_id, moment_ms
+from bridge.http.spoken import location_line
+from bridge.messages import Media, MediaKind, UserMessage
+
+log = logging.getLogger(__name__)
+
+MOST_MESSAGES = 1000
+MEDIA_KINDS: dict[str, MediaKind] = {"image": "image", "file": "file", "audio": "audio", "video": "video"}
+
+Content = str | Media
+
+
+class Person(msgspec.Struct):
+    """The user, or the page that the bot speaks for."""
+
+    id: str
+
+
+class Coordinates(msgspec.Struct):
+    """A point on the map."""
+
+    latitude: float | str = msgspec.field(name="lat")
+    longitude: float | str = msgspec.field(name="long")
+
+
+class AttachmentPayload(msgspec.Struct):
+    """Where the attached thing lies."""
+
+    url: Annotated[str, msgspec.Meta(max_length=4096)] | None = None
+    title: str | None = None
+    coordinates: Coordinates | None = None
+
+
+class Attachment(msgspec.Struct):
+    """Something attached to a message."""
+
+    type: str
+    payload: AttachmentPayload | None = None
+    title: str | None = None
+    url: str | None = None
+
+    def content(self) -> Content | None:
+        """A file, or a line about it; nothing when there is nothing to show."""
+        payload = self.payload or AttachmentPayload()
+        if self.type in MEDIA_KINDS and payload.url:
+            return Media(kind=MEDIA_KINDS[self.type], url=payload.url)
+        if self.type == "location" and payload.coordinates:
+            return location_line(payload.coordinates.latitude, payload.coordinates.longitude, self.title)
+        words = (self.title or payload.title, self.url or payload.url)
+        return " ".join(word for word in words if word) or None
+
+
+class FacebookMessage(msgspec.Struct):
+    """A text, attachments, or both; an echo is what the page itself said."""
+
+    mid: MessageId
+    text: str | None = None
+    attachments: list[Attachment] | None = None
+    is_echo: bool = False
+
+    def parts(self) -> Iterator[tuple[str, Content]]:
+        """Each thing said with an id of its own: the text first, then the attachments in order."""
+        if self.text and self.text.strip():
+            yield self.mid, self.text
+        for position, attachment in enumerate(self.attachments or []):
+            content = attachment.content()
+            if content is None:
+                log.info(
+                    "a Messenger attachment of the type %.40r was dropped: there is nothing to show", attachment.type
+                )
+            else:
+                yield f"{self.mid}:{position}", content
+
+
+class Postback(msgspec.Struct):
+    """A button that the user pressed; its title is what was said."""
+
+    title: str = ""
+    mid: str = ""
+
+
+class Messaging(msgspec.Struct):
+    """One event: a message, a pressed button, or something that says nothing (delivery, read, …)."""
+
+    sender: Person | None = None
+    recipient: Person | None = None
+    timestamp: Timestamp = None
+    message: FacebookMessage | None = None
+    postback: Postback | None = None
+
+    def parts(self) -> Iterator[tuple[str, Content]]:
+        """Each thing said, with its id."""
+        if self.message:
+            yield from self.message.parts()
+        elif self.postback and self.postback.title.strip():
+            presser = self.sender.id if self.sender else ""
+            yield self.postback.mid or f"postback:{presser}:{self.timestamp}", self.postback.title
+
+
+class Entry(msgspec.Struct):
+    """One page's events."""
+
+    messaging: list[Messaging] = []
+
+
+class Delivery(msgspec.Struct):
+    """What Meta sent."""
+
+    entry: list[Entry]
+
+
+class FacebookBody(msgspec.Struct, rename={"author_role": "authorRole"}):
+    """What the Integrations API makes of it: who speaks is in `authorRole`, `user` or anything else (the bot)."""
+
+    message: Delivery
+    author_role: str | None = None
+
+
+class FacebookReader:
+    """Reads Messenger deliveries."""
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+
+    def read(self, raw: bytes) -> list[UserMessage]:
+        """Everything that the delivery says, in its order. Raises PayloadError."""
+        body = decode(raw, FacebookBody)
+        events = [event for entry in body.message.entry for event in entry.messaging]
+        if len(events) > MOST_MESSAGES:
+            raise PayloadError(f"invalid payload received : more than {MOST_MESSAGES} messages in one delivery")
+        by_user = (body.author_role or "user") == "user"
+        return [said for event in events for said in self._said(event, by_user)]
+
+    def _said(self, event: Messaging, by_user: bool) -> Iterator[UserMessage]:
+        echo = event.message is not None and event.message.is_echo
+        sender: Literal["user", "bot"] = "user" if by_user and not echo else "bot"
+        user = event.sender if sender == "user" else event.recipient
+        for message_id, content in event.parts():
+            yield UserMessage(
+                message_id=message_id,
+                user_id=checked_user_id(user.id if user else ""),
+                provider="facebook",
+                sent_at_ms=moment_ms(event.timestamp, self._now_ms()),
+                sender=sender,
+                text=content if isinstance(content, str) else "",
+                media=content if isinstance(content, Media) else None,
+            )

@@ -1,0 +1,42 @@
+"""Kinds of values that several payloads share, and how each is checked."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+
+from bridge.errors import PayloadError
+
+USER_ID_PATTERN = "^[A-Za-z0-9+][A-Za-z0-9+@._-]{0,127}$"
+SLUG_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+MessageId = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+Timestamp = int | float | str | None
+
+EARLIEST_MS = 1_000_000_000_000
+SECONDS_END = 100_000_000_000
+DAY_MS = 86_400_000
+
+_user_id = re.compile(USER_ID_PATTERN)
+
+
+def checked_user_id(given: str) -> str:
+    """The id, if it consists of characters that are safe in a key, a path and a log. Raises PayloadError."""
+    if _user_id.fullmatch(given):
+        return given
+    raise PayloadError("the user id must have 1 to 128 letters, digits or one of + @ . _ -")
+
+
+def moment_ms(given: Timestamp, now_ms: int) -> int:
+    """A channel's timestamp in milliseconds; seconds are told by their size, and what makes no sense is now.
+
+    A message is worth more than its time: no delivery is refused for it.
+    """
+    try:
+        number = float(given or 0)
+    except (ValueError, OverflowError):
+        return now_ms
+    at_ms = number * 1000 if number < SECONDS_END else number
+    return int(at_ms) if EARLIEST_MS <= at_ms <= now_ms + DAY_MS else now_ms

@@ -1,0 +1,166 @@
+"""Bodies that callers of the API send, and their check: every fault at once, in the words of the seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, TypeVar
+
+import msgspec
+from msgspec.structs import FieldInfo
+
+from bridge.errors import PayloadError
+from bridge.http.bodies import decode
+from bridge.http.fields import SLUG_PATTERN, USER_ID_PATTERN
+from bridge.messages import ConnectRequest, Provider
+
+FAULT = "Error validating payload : "
+MOST_FAULTS = 20
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+Extra = Annotated[str, msgspec.Meta(max_length=32_768)] | bool | int | float
+Scalar = str | bool | int | float
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the checked bodies. A fault calls the whole by `spoken_of` and each field by its name in `go_names`."""
+
+    spoken_of: ClassVar[str]
+    go_names: ClassVar[dict[str, str]]
+    trimmed: ClassVar[bool] = True
+
+
+_NAMES = {
+    "user_id": "userID",
+    "bot_slug": "botSlug",
+    "bot_id": "botId",
+    "phone_number": "phoneNumber",
+    "extra_data": "extraData",
+}
+
+
+class ChatPayload(Payload, frozen=True, rename=_NAMES):
+    """What opens a chat (seeds/003, POST /v1/chats/connect)."""
+
+    spoken_of: ClassVar[str] = "ChatPayload"
+    go_names: ClassVar[dict[str, str]] = {
+        "user_id": "UserID",
+        "bot_slug": "BotSlug",
+        "bot_id": "BotID",
+        "name": "Name",
+        "provider": "Provider",
+        "email": "Email",
+        "phone_number": "PhoneNumber",
+        "extra_data": "ExtraData",
+    }
+
+    user_id: Annotated[str, msgspec.Meta(pattern=USER_ID_PATTERN, examples=["5217331175599"])]
+    bot_slug: Annotated[str, msgspec.Meta(pattern=SLUG_PATTERN, examples=["coppel-bot"])]
+    bot_id: Annotated[Text, msgspec.Meta(examples=["521554578545"])]
+    name: Annotated[Text, msgspec.Meta(examples=["Eduardo Ochoa"])]
+    provider: Provider
+    email: Annotated[Text, msgspec.Meta(examples=["ochoa@example.com"])]
+    phone_number: Annotated[str, msgspec.Meta(max_length=512, examples=["5217331175599"])] = ""
+    extra_data: Annotated[dict[str, Extra], msgspec.Meta(max_length=100, examples=[{"source_flow_bot": "SFB001"}])] = {}
+
+    def to_request(self) -> ConnectRequest:
+        """The same as the message that the actors know."""
+        return ConnectRequest(
+            user_id=self.user_id,
+            bot_slug=self.bot_slug,
+            bot_id=self.bot_id,
+            name=self.name,
+            provider=self.provider,
+            email=self.email,
+            phone_number=self.phone_number,
+            extra_data={key: _as_text(value) for key, value in self.extra_data.items()},
+        )
+
+
+class Credentials(Payload, frozen=True):
+    """A login (seeds/003, POST /v1/authenticate)."""
+
+    spoken_of: ClassVar[str] = "Credentials"
+    trimmed: ClassVar[bool] = False
+    go_names: ClassVar[dict[str, str]] = {"username": "Username", "password": "Password"}
+
+    username: Annotated[str, msgspec.Meta(min_length=1, max_length=1024, examples=["yaloUser"])]
+    password: Annotated[str, msgspec.Meta(min_length=1, max_length=1024, examples=["a long password"])]
+
+
+Checked = TypeVar("Checked", bound=Payload)
+
+
+def check(raw: bytes, shape: type[Checked]) -> Checked:
+    """The body as `shape`; names match in any case, as the seeds' service has it, and null is the same as missing.
+
+    Raises PayloadError with one line a fault, worded as in seeds/003: `Key: 'ChatPayload.Email' Error:Field …`.
+    """
+    fields = msgspec.structs.fields(shape)
+    given = {name.lower(): _trimmed(value, shape) for name, value in decode(raw, dict[str, object]).items()}
+    values = {field.encode_name: given.get(field.encode_name.lower()) for field in fields}
+    faults = [fault for field in fields for fault in _faults(shape, field, values[field.encode_name])]
+    if faults:
+        raise PayloadError(FAULT + "\n".join(faults))
+    return msgspec.convert({name: value for name, value in values.items() if value not in (None, "")}, shape)
+
+
+def _trimmed(value: object, shape: type[Payload]) -> object:
+    return value.strip() if isinstance(value, str) and shape.trimmed else value
+
+
+def _faults(shape: type[Payload], field: FieldInfo, value: object) -> Iterator[str]:
+    name = shape.go_names[field.name]
+    if value is None or value == "":
+        if field.required:
+            yield _tag_fault(shape, name, "required")
+    elif isinstance(value, dict) and field.default_factory is dict:
+        yield from _map_faults(shape, field, value)
+    elif reason := _refusal(value, field.type):
+        # A wrong value is told in the words of go-playground/validator, which has none for a wrong type.
+        told_by_tag = isinstance(value, str) and field.default_factory is not dict
+        yield _tag_fault(shape, name, _tag(field, str(value))) if told_by_tag else _type_fault(shape, name, reason)
+
+
+def _map_faults(shape: type[Payload], field: FieldInfo, value: dict[str, object]) -> Iterator[str]:
+    name = shape.go_names[field.name]
+    wrong = [key for key, item in value.items() if not isinstance(item, Scalar)]
+    for key in wrong[:MOST_FAULTS]:
+        yield _type_fault(shape, f"{name}[{key[:64]}]", "Expected a string, a number or a boolean")
+    if not wrong and (reason := _refusal(value, field.type)):
+        yield _type_fault(shape, name, reason)
+
+
+def _refusal(value: object, kind: object) -> str:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""
+
+
+def _tag(field: FieldInfo, value: str) -> str:
+    if field.type is Provider:
+        return "oneof"
+    return "max" if len(value) > 128 else "charset"
+
+
+def _tag_fault(shape: type[Payload], name: str, tag: str) -> str:
+    return f"Key: '{shape.spoken_of}.{name}' Error:Field validation for '{name}' failed on the '{tag}' tag"
+
+
+def _type_fault(shape: type[Payload], name: str, reason: str) -> str:
+    return f"Key: '{shape.spoken_of}.{name}' Error:Field '{name}' is of the wrong type : {reason}"
+
+
+def _as_text(value: Scalar) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+PROVIDERS: dict[str, Provider] = {"whatsapp": "whatsapp", "facebook": "facebook"}
+
+
+def checked_provider(given: str) -> Provider:
+    """The provider of a path. Raises PayloadError."""
+    if given not in PROVIDERS:
+        raise PayloadError(f"{FAULT}Key: 'Provider' Error:Field validation for 'Provider' failed on the 'oneof' tag")
+    return PROVIDERS[given]

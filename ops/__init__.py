@@ -1,0 +1,1 @@
+"""Wiring, running, watching, pretending."""

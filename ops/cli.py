@@ -1,0 +1,97 @@
+"""The command `bridge`. What a command needs is imported when it runs, so that each starts at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="A middleware between a bot's users and human agents in Salesforce.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they would print local variables, secrets among them
+)
+
+
+@app.command()
+def serve(
+    workers: Annotated[int | None, typer.Option(help="Worker processes, instead of WORKERS.")] = None,
+    bind: Annotated[str | None, typer.Option(help="HOST:PORT, instead of HOST and PORT.", metavar="HOST:PORT")] = None,
+) -> None:
+    """Runs the service from its settings."""
+    from bridge.ops.settings_check import settings_or_exit
+
+    environ = {**os.environ, **_overrides(workers, bind)}
+    environ.pop("GUNICORN_CMD_ARGS", None)
+    settings_or_exit(environ)
+    configuration = Path(__file__).resolve().with_name("gunicorn_conf.py")
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(configuration)], environ)
+
+
+def _overrides(workers: int | None, bind: str | None) -> dict[str, str]:
+    """The options as variables, under both prefixes: so they are checked as any setting, and beat it."""
+    from bridge.setting_sources import PREFIXES
+
+    given = {} if workers is None else {"WORKERS": str(workers)}
+    given |= {} if bind is None else _host_and_port(bind)
+    return {prefix + name: text for prefix in PREFIXES for name, text in given.items()}
+
+
+def _host_and_port(bind: str) -> dict[str, str]:
+    host, colon, port = bind.rpartition(":")
+    if not colon or not host:
+        raise typer.BadParameter("is not written HOST:PORT, as 0.0.0.0:8080", param_hint="--bind")
+    return {"HOST": host.strip("[]"), "PORT": port}
+
+
+@app.command()
+def sandbox(
+    serve: Annotated[bool, typer.Option("--serve", help="Stay up, and say how to talk to it.")] = False,
+) -> None:
+    """Plays a conversation through the whole service, with every neighbour simulated."""
+    import bridge.ops.patched  # noqa: F401 - before anything opens a socket
+    from bridge.ops.sandbox import run
+
+    raise typer.Exit(run(serve=serve))
+
+
+@app.command()
+def simulate(port: Annotated[int, typer.Option(help="Where to listen, on loopback.")] = 8090) -> None:
+    """Runs the simulator of every neighbour."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "bridge.ops.simulator", "--port", str(port)])
+
+
+@app.command()
+def dump(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of tables.")] = False,
+) -> None:
+    """Shows the actors of the services that run on this host."""
+    from bridge.ops.dump import show, socket_folder
+
+    folder = socket_folder()
+    if not show(folder, as_json=as_json):
+        typer.echo(f"No service runs on this host: there is no socket in {folder} (OPS_SOCKET_DIR).", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def settings() -> None:
+    """Prints every setting: its name, meaning, default, and whether it is required."""
+    from bridge.ops.settings_table import settings_table
+
+    typer.echo(settings_table())
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

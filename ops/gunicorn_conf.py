@@ -1,0 +1,71 @@
+"""Gunicorn's configuration: nothing in it is set anywhere but in the settings."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import os
+from pathlib import Path
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+from bridge.ops.logs import logging_config
+from bridge.ops.settings_check import settings_or_exit
+from bridge.settings import unknown_variables
+
+
+class NoAccessLog(Logger):  # type: ignore[misc]
+    """Gunicorn's logger without a line for each request: it would hold the query string, and a token may be in it."""
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
+        """Writes nothing."""
+
+
+_settings = settings_or_exit()
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+
+wsgi_app = "bridge.ops.wsgi:application"
+bind = [f"{_host}:{_settings.port}"]
+workers = _settings.workers
+worker_class = "bridge.ops.worker.BridgeWorker"
+worker_connections = 4000
+preload_app = False  # actors that are started before the fork belong to the master
+timeout = 5  # a frozen worker must die before its leases run out
+graceful_timeout = 20
+keepalive = 65  # longer than a load balancer keeps an idle connection
+control_socket_disable = True
+logger_class = NoAccessLog
+logconfig_dict = logging_config(_settings)
+if Path("/dev/shm").is_dir():
+    worker_tmp_dir = "/dev/shm"  # a slow disk must not look like a frozen worker
+
+
+def when_ready(server: Any) -> None:
+    """Says once where it listens and what keeps the chats."""
+    for sentence in unknown_variables():
+        server.log.warning(sentence)
+    kept = "inside this process: nothing survives a stop" if _settings.embedded else "in Redis"
+    server.log.info("bridge is up on %s; chats are kept %s", bind[0], kept)
+
+
+def post_worker_init(worker: Any) -> None:
+    """The worker is patched and has the app: actors may start."""
+    from bridge.ops import wsgi
+
+    wsgi.start(worker)
+
+
+def worker_exit(_: Any, worker: Any) -> None:
+    """The worker stops. The master may call this, too, for a worker that is gone."""
+    from bridge.ops import wsgi
+
+    if worker.pid == os.getpid():
+        wsgi.stop()
+
+
+def child_exit(_: Any, worker: Any) -> None:
+    """A worker is gone; this runs in the master."""
+    from bridge.ops import wsgi
+
+    wsgi.worker_died(worker.pid)

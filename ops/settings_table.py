@@ -1,0 +1,44 @@
+"""The table of settings in the README, made from the fields themselves."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from bridge.settings import Messages, Settings, variable_name
+
+_HEAD = "| variable | meaning | default | required |\n|---|---|---|---|"
+
+
+def settings_table() -> str:
+    """Markdown: name, meaning, default and required of every variable."""
+    return "\n".join([_HEAD, *(_row(name, field) for name, field in Settings.model_fields.items())])
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    cells = [f"`{variable_name(name)}`", field.description or "", _default(field), shown(field, "needed")]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _default(field: FieldInfo) -> str:
+    """The default as it would be written in the environment; empty when there is none."""
+    if field.is_required() or field.default_factory:
+        return ""
+    written = _written(field.default, shown(field, "example"))
+    return f"`{written}`" if written else ""
+
+
+def _written(default: object, example: str) -> str:
+    if isinstance(default, Messages):
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, (tuple, dict, SecretStr)):
+        return example if default else ""
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def shown(field: FieldInfo, what: str) -> str:
+    """What a field tells an operator beside its meaning: its `example`, or when it is `needed`."""
+    extra = field.json_schema_extra
+    return str(extra[what]) if isinstance(extra, dict) else ""

@@ -1,0 +1,44 @@
+"""Plays every neighbour of the bridge, strictly, on one port, with a scripted agent and a control API.
+
+A request that a real neighbour would refuse is refused. One base URL a neighbour:
+
+| prefix          | neighbour, and the setting that leads to it     | what stands there                           |
+| --------------- | ----------------------------------------------- | ------------------------------------------- |
+| `/salesforce`   | login (SFC_LOGIN_URL) and data (SFC_BASE_URL)   | `/services/{oauth2/token,data/vNN.N/...}`   |
+| `/liveagent`    | Live Agent (SFC_CHAT_URL)                       | `/chat/rest/{System,Chasitor,Visitor}/...`  |
+| `/integrations` | Integrations API (INTEGRATIONS_BASE_URL)        | `/api/{channel}/bots/{bot}/messages` etc.   |
+| `/botrunner`    | Botrunner (BOTRUNNER_URL)                       | `/{bot slug}/send-to`                       |
+| `/studio`       | Studio NG (STUDIO_NG_URL)                       | `/v1/triggers/{state}/webhook`              |
+| `/media`        | where users' files lie                          | `/{name}`                                   |
+| `/control`      | nobody: it moves the puppets                    | `GET /control` lists it                     |
+
+In a test (gevent has patched the process):
+
+    with Simulator(hold_s=2) as simulator:
+        ...                                    # the bridge asks for a chat
+        simulator.wait_for(lambda: simulator.chats(state="queued"))
+        simulator.accept("last")
+        simulator.say("last", "Hola")
+        simulator.wait_for(lambda: simulator.user_texts("5215573735001"))
+
+As a process: `python -m bridge.ops.simulator --port 8090`. What the sources of liveagent.md leave open is decided in
+`chats.py` (reconnect, acks), `polls.py` (overlaps) and `chasitor.py` (sequence numbers), each where it is done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bridge.ops.simulator.server import Simulator as Simulator
+
+__all__ = ["Simulator"]
+
+
+def __getattr__(name: str) -> object:
+    # Imported late: `python -m bridge.ops.simulator` comes through here before gevent has patched the process.
+    if name == "Simulator":
+        from bridge.ops.simulator.server import Simulator
+
+        return Simulator
+    raise AttributeError(name)

@@ -1,0 +1,132 @@
+"""The composition root: settings → actors → front door, in one worker of Gunicorn."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from bridge.errors import SettingsError, StoreUnavailable
+from bridge.ops.ops_socket import OpsSocket, remove_stale
+from bridge.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from bridge.actors.system import System
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+# Requests and this share Gunicorn's graceful_timeout of 20 s; a request may wait MAIN_CONTEXT_TIME_OUT (10 s).
+STOP_DEADLINE_S = 8.0
+BETWEEN_STARTS_S = 1.0
+_BOOT_ERROR = 3  # Gunicorn's word for: do not start this worker again
+
+_log = logging.getLogger(__name__)
+_ALIVE = ("200 OK", b'{"Message": "alive"}')
+_NOT_STARTED = ("503 Service Unavailable", b'{"ErrorDescription": "The service is starting."}')
+
+
+class Service:
+    """What runs in this worker: the system of actors, the app in front of it, the socket for operators."""
+
+    def __init__(self, settings: Settings, *, port: int) -> None:
+        from bridge.actors import system
+        from bridge.http.app import create_app
+
+        self.system: System = system.start(settings)
+        self.app: WsgiApp = create_app(self.system.door, settings)
+        self._socket = OpsSocket(settings.ops_socket_dir, port, self.system.snapshot)
+        self._open_socket()
+
+    def _open_socket(self) -> None:
+        # Operators see less without it; users notice nothing.
+        try:
+            self._socket.start()
+        except OSError as error:
+            _log.error("no socket for `bridge dump`: %s", error)
+
+    def hand_over(self) -> None:
+        """Lets go of every chat, so that others can take them over at once; requests under way are still answered."""
+        self.system.hand_over(STOP_DEADLINE_S)
+
+    def stop(self) -> None:
+        """Lets go of what is left, and stops."""
+        self._socket.stop()
+        self.system.stop(STOP_DEADLINE_S)
+
+
+class Start:
+    """Brings the service up, however long the store is away: a worker that gives up would take the others with it."""
+
+    def __init__(self, settings: Settings, *, port: int) -> None:
+        self.service: Service | None = None
+        self._settings = settings
+        self._port = port
+        self._again: gevent.Greenlet | None = None
+        if not self._try():
+            self._again = gevent.spawn(self._try_again)
+
+    def _try(self) -> bool:
+        try:
+            self.service = Service(self._settings, port=self._port)
+        except StoreUnavailable as error:
+            _log.error("the store is out of reach, so this worker answers 503 and tries again: %s", error)
+        return self.service is not None
+
+    def _try_again(self) -> None:
+        while not self._try():
+            gevent.sleep(BETWEEN_STARTS_S)
+
+    def stop(self) -> None:
+        """Stops what was started, or the trying."""
+        if self._again is not None:
+            self._again.kill()
+        if self.service is not None:
+            self.service.stop()
+
+
+_start: Start | None = None
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """What Gunicorn calls. It is loaded before the worker may start actors, so it only passes on."""
+    if _start is not None and _start.service is not None:
+        return _start.service.app(environ, start_response)
+    status, body = _ALIVE if environ.get("PATH_INFO") == "/v1/live" else _NOT_STARTED
+    start_response(status, [("Content-Type", "application/json"), ("Retry-After", "1")])
+    return [body]
+
+
+def start(worker: Any) -> None:
+    """Starts this worker's service (Gunicorn's post_worker_init). Ends the process when a setting forbids it."""
+    global _start
+    settings = load_settings()
+    try:
+        _start = Start(settings, port=worker.sockets[0].getsockname()[1])
+    except SettingsError as error:
+        _log.critical("bridge cannot start: %s", error)
+        sys.exit(_BOOT_ERROR)
+
+
+def hand_over() -> None:
+    """The worker has been told to leave."""
+    if _service is not None:
+        _service.hand_over()
+
+
+def stop() -> None:
+    """Stops it (Gunicorn's worker_exit)."""
+    global _start
+    started, _start = _start, None
+    if started is not None:
+        started.stop()
+
+
+def worker_died(pid: int) -> None:
+    """Clears up behind a worker that is gone (Gunicorn's child_exit, in the master)."""
+    folder = load_settings().ops_socket_dir
+    if folder.is_dir():
+        remove_stale(folder)
+    _log.info("worker %d is gone", pid)
