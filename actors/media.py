@@ -15,7 +15,7 @@ import gevent
 import requests.utils
 from urllib3.util import Url, parse_url
 
-from bridge.actors.fairness import PIECE, FairResponse
+from bridge.actors.fairness import FairResponse
 from bridge.errors import RemoteError, RemoteRefused, RemoteUnavailable, SettingsError
 from bridge.public_internet import is_public
 from bridge.settings import Settings
@@ -25,6 +25,7 @@ MOST_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PORTS = {"http": 80, "https": 443}
 CONNECT_TIMEOUT_S = 3.0
+CHUNK = 65_536
 NOBODY_THERE = frozenset({socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_ADDRFAMILY})
 
 
@@ -119,7 +120,7 @@ class MediaHost:
             raise RemoteRefused(f"{name} sends the file compressed, which was not asked for")
         announced, body = response.length or 0, bytearray()
         while max(announced, len(body)) <= self._max_bytes:
-            if not (chunk := response.read1(PIECE)):
+            if not (chunk := response.read1(CHUNK)):
                 break
             body += chunk
         else:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import socket
 import time
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import gevent
 import gevent.event
@@ -25,7 +29,7 @@ RENEW_EVERY_S = 2.0
 TICK_S = 0.25
 GUARD_RELEASED_S = 1.0
 GUARD_EXPIRED_S = 3.0
-HAND_OVER_S = 5.0
+HAND_OVER_S = 3.0
 
 
 class Ownership:
@@ -37,6 +41,8 @@ class Ownership:
         self._registry = registry
         self._feed = feed
         self._leases: dict[int, Lease] = {}
+        self._living: list[str] = []
+        self._wanted: set[int] = set()
         self._renewed_s = 0.0
         self._greenlet: gevent.Greenlet | None = None
         self._stopping = False
@@ -56,8 +62,10 @@ class Ownership:
         self._stopping = True
         if self._greenlet is not None:
             self._greenlet.join(timeout=2 * TICK_S + 1)
+        # Draining takes a while, and a lease must not end in the middle of it.
+        self._quietly(self._renew)
         self._hand_over(list(self._leases), deadline_s)
-        self._quietly(lambda: self._store.forget_worker(self._worker))
+        self._quietly(lambda: self._store.strike_off(self._worker))
 
     def _run(self) -> None:
         while not self._stopping:
@@ -74,9 +82,13 @@ class Ownership:
     def _round(self) -> None:
         if time.monotonic() - self._renewed_s >= RENEW_EVERY_S:
             self._renew()
-            living = self._store.living(self._worker, ttl_ms=HEARTBEAT_TTL_MS)
+        # Every round, because a worker that died is struck off at once and its chats must not wait.
+        living = self._store.living(self._worker, ttl_ms=HEARTBEAT_TTL_MS)
+        if living != self._living:
+            log.info("%d workers share the partitions", len(living))
+            self._living = living
             self._wanted = share(self._worker, living, self._store.keys.partitions)
-        for partition in self._wanted - self._leases.keys():
+        for partition in sorted(self._wanted - self._leases.keys()):
             self._claim(partition)
         if unwanted := self._leases.keys() - self._wanted:
             self._hand_over(sorted(unwanted), time.monotonic() + HAND_OVER_S)
@@ -117,7 +129,7 @@ class Ownership:
             if lease is not None:
                 tell(self._registry, PartitionLost(partition))
                 lease.give_up()
-                self._quietly(lambda lease=lease: self._store.release(lease))
+                self._quietly(partial(self._store.release, lease))
 
     def _drop_overdue(self) -> None:
         for lease in list(self._leases.values()):
@@ -132,9 +144,9 @@ class Ownership:
         tell(self._registry, PartitionLost(lease.partition))
 
     @staticmethod
-    def _quietly(call: object) -> None:
+    def _quietly(call: Callable[[], None]) -> None:
         try:
-            call()  # type: ignore[operator]
+            call()
         except StoreUnavailable as error:
             log.warning("left to run out by itself: %s", error)
 
@@ -151,3 +163,20 @@ def _weight(worker: str, partition: int) -> bytes:
 
 def _deadline_s(asked_s: float) -> float:
     return asked_s + LEASE_TTL_MS / 1000 * 0.75
+
+
+def worker_name() -> str:
+    """This process's name as an owner: `worker_prefix` and something that no earlier process of this id had."""
+    return f"{worker_prefix(os.getpid())}{uuid.uuid4().hex[:8]}"
+
+
+def worker_prefix(pid: int) -> str:
+    """What the name of every worker with this process id on this host begins with."""
+    return f"{socket.gethostname()}/{pid}/"
+
+
+def free_leases_of(store: Store, pid: int) -> int:
+    """Frees what a dead worker of this host held, so that nobody waits for its leases to run out; how many it were."""
+    freed = store.release_all(worker_prefix(pid))
+    log.warning("worker %d died; %d partitions are free again", pid, freed)
+    return freed

@@ -174,9 +174,25 @@ class Store:
         """Says that this worker lives, and which do."""
         return sorted(name.decode() for name in self._run("beat", [self.keys.workers], [worker, ttl_ms]))
 
-    def forget_worker(self, worker: str) -> None:
-        """Says that this worker is leaving."""
+    def strike_off(self, worker: str) -> None:
+        """Says that a worker lives no more."""
         self._call(lambda: self._redis.zrem(self.keys.workers, worker))
+
+    def release_all(self, worker_prefix: str) -> int:
+        """Gives up every lease of workers whose name begins so, and strikes them off; how many leases there were."""
+        partitions = range(self.keys.partitions)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for partition in partitions:
+                pipe.get(self.keys.of(partition, "lease"))
+            values: list[bytes | None] = self._call(pipe.execute)
+        held = [Lease(p, v.decode(), deadline_s=0.0) for p, v in zip(partitions, values, strict=True) if v]
+        theirs = [lease for lease in held if lease.value.startswith(worker_prefix)]
+        for lease in theirs:
+            self.release(lease)
+        for worker in self._call(lambda: self._redis.zrange(self.keys.workers, 0, -1)):
+            if worker.decode().startswith(worker_prefix):
+                self.strike_off(worker.decode())
+        return len(theirs)
 
     def inbox_of(self, user_id: str) -> list[tuple[str, bytes]]:
         """A user's entries that lie in the inbox, in order: id and event. None of them has led to a commit yet."""

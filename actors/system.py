@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
-import uuid
 from typing import Any
 
 import gevent
@@ -14,20 +12,20 @@ import pykka
 
 from bridge.actors.base import Ref
 from bridge.actors.clients import carry_out
-from bridge.actors.connections import Connections
+from bridge.actors.connections import Connections, is_embedded
 from bridge.actors.entrance import Entrance
 from bridge.actors.feed import BLOCK_S, Feed
 from bridge.actors.interconnection import Interconnection, Surroundings
 from bridge.actors.leases import Lease
 from bridge.actors.mail import Ping, Request, Snapshot
 from bridge.actors.neighbours import Neighbours, Pools
-from bridge.actors.ownership import Ownership
+from bridge.actors.ownership import Ownership, free_leases_of, worker_name
 from bridge.actors.registry import InterconnectionRegistry
 from bridge.actors.replies import Replies
 from bridge.actors.store import Store
 from bridge.actors.warmer import TokenWarmer
 from bridge.codecs.botflow import BotFlowConfig
-from bridge.errors import SettingsError
+from bridge.errors import SettingsError, StoreUnavailable
 from bridge.partitions import Keys
 from bridge.patience import Patience
 from bridge.policy import Policy
@@ -44,11 +42,11 @@ class System:
     """A worker's actors, from the store to the door."""
 
     def __init__(self, settings: Settings) -> None:
-        self.worker = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.worker = worker_name()
         self.started_at_ms = time.time_ns() // 1_000_000
-        keys = Keys(settings.client, settings.partitions)
         connections = Connections(settings)
-        self.store = Store(connections, keys, client=settings.client, mailbox_limit=settings.mailbox_limit)
+        self.store = _store(connections, settings)
+        keys = self.store.keys
         _check_layout(self.store, settings)
         self._neighbours = Neighbours(settings)
         self._pools = Pools(self._neighbours, settings)
@@ -138,6 +136,21 @@ def start(settings: Settings) -> System:
     system = System(settings)
     system.start()
     return system
+
+
+def bury_worker(settings: Settings, pid: int) -> None:
+    """In Gunicorn's master: a worker of this host died, so what it owned is free. Never raises."""
+    if is_embedded(settings):
+        return
+    try:
+        free_leases_of(_store(Connections(settings), settings), pid)
+    except StoreUnavailable as error:
+        log.warning("the leases of worker %d run out by themselves: %s", pid, error)
+
+
+def _store(connections: Connections, settings: Settings) -> Store:
+    keys = Keys(settings.client, settings.partitions)
+    return Store(connections, keys, client=settings.client, mailbox_limit=settings.mailbox_limit)
 
 
 def _check_layout(store: Store, settings: Settings) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from bridge.messages import Answer, AnswerCode, BotState, Media, UserMessage
 from bridge.records import ChatRecord, ChatState, DeadLetter, Delivery, OwedBotState
 from bridge.step import Step
@@ -52,18 +50,13 @@ def note_session(chat: Chat, event: Any, step: Step) -> None:
 
 def drop_session(chat: Chat, event: Any, step: Step) -> None:
     """A session that expired before an agent was asked for is replaced, as long as the caller may still wait."""
-    record = _record(chat)
-    record.session = None
+    _record(chat).session = None
 
 
 def note_polled(chat: Chat, event: Any, step: Step) -> None:
-    """Takes what the poll brought; texts that a repair found at the desk already are owed no more."""
     record = _record(chat)
-    if record.session is None:
-        return
-    arrived = event.session.said - record.session.said
-    record.session = record.session.polled(event.session)
-    del record.to_agent[: max(arrived, 0)]
+    if record.session is not None:
+        record.session = record.session.polled(event.session)
 
 
 def note_stepped(chat: Chat, event: Any, step: Step) -> None:
@@ -181,9 +174,9 @@ def brief_agent(chat: Chat, event: Any, step: Step) -> None:
     note_agent(chat, event, step)
     record, words = _record(chat), chat.policy.words
     written_on_hold, record.to_agent = record.to_agent, []
-    if event.context:
-        _owe_agent(record, words.context(event.context), step.now_ms)
-    _owe_agent(record, words.welcome(record.request.name), step.now_ms)
+    for text in (words.context(event.context) if event.context else "", words.welcome(record.request.name)):
+        if text:
+            _owe_agent(record, text, step.now_ms)
     record.to_agent += written_on_hold
 
 
@@ -223,12 +216,19 @@ def _say(chat: Chat, step: Step, text: str) -> None:
 
 
 def strike_from_agent(chat: Chat, event: Any, step: Step) -> None:
-    note_stepped(chat, event, step)
-    _strike(_record(chat).to_agent, event.delivery_id)
+    if _strike(_record(chat).to_agent, event.delivery_id) is not None:
+        note_stepped(chat, event, step)
 
 
 def strike_from_user(chat: Chat, event: Any, step: Step) -> None:
     _strike(_record(chat).to_user, event.delivery_id)
+
+
+def strike_found(chat: Chat, event: Any, step: Step) -> None:
+    """The text that was under way when the session broke has arrived; any other text at the desk is none of ours."""
+    owed = _record(chat).to_agent
+    if owed and owed[0].media is None and owed[0].text.strip() == event.text.strip():
+        del owed[0]
 
 
 def bury_for_agent(chat: Chat, event: Any, step: Step) -> None:
@@ -246,9 +246,10 @@ def announce_file(chat: Chat, event: Any, step: Step) -> None:
     if delivery is None or delivery.media is None:
         return
     notice = chat.policy.words.file_sent(delivery.media, event.name)
-    announced = [_delivery(record, "a", notice, step.now_ms, message=delivery.message)]
-    if delivery.media.caption:
-        announced.append(_delivery(record, "a", delivery.media.caption, step.now_ms))
+    texts = [text for text in (notice, delivery.media.caption) if text]
+    # What the user sent stands by the last of the words: until that is said, all of it may have to be salvaged.
+    announced = [_delivery(record, "a", text, step.now_ms) for text in texts[:-1]]
+    announced += [_delivery(record, "a", text, step.now_ms, message=delivery.message) for text in texts[-1:]]
     record.to_agent[:0] = announced
 
 
@@ -333,8 +334,3 @@ def note_bot_untold(chat: Chat, event: Any, step: Step) -> None:
     record.to_bot = None
     record.end = ChatState.FAILED
     record.reason = f"{record.reason}; the bot was not told: {event.reason}"
-
-
-def with_context(event: Any, entries: tuple[Any, ...]) -> Any:
-    """The event, with what was said before filled in."""
-    return msgspec.structs.replace(event, context=entries)

@@ -42,6 +42,7 @@ from bridge.events import (
     SessionPolled,
     SessionStale,
     SessionStepped,
+    TextFound,
     UndeliverableToAgent,
     UndeliverableToUser,
     WaitExpired,
@@ -74,6 +75,7 @@ def _stay(state: ChatState, does: dict[type[Message], tuple[actions.Action, ...]
 _RESULTS: dict[type[Message], tuple[actions.Action, ...]] = {
     SessionPolled: (actions.note_polled,),
     SessionStepped: (actions.note_stepped,),
+    TextFound: (actions.strike_found,),
     DeliveredToUser: (actions.strike_from_user,),
     UndeliverableToUser: (actions.bury_for_user,),
     DeliveredToAgent: (actions.strike_from_agent,),
@@ -114,7 +116,7 @@ TABLE: dict[ChatState, Row] = {
             CLOSING, (actions.refuse_connect, actions.salvage, actions.leave, actions.end_finished)
         ),
         ContactReady: Cell(CONNECTING, (actions.note_contact,)),
-        ContactBlocked: Cell(CLOSING, (actions.note_contact, actions.refuse_blocked)),
+        ContactBlocked: Cell(CLOSING, (actions.note_contact, actions.salvage, actions.refuse_blocked)),
         CaseOpened: Cell(CONNECTING, (actions.note_case,)),
         SessionOpened: Cell(CONNECTING, (actions.note_session,)),
         SessionStale: Cell(CONNECTING, (actions.drop_session,)),
@@ -186,7 +188,7 @@ class Chat:
         step = Step(now_ms=now_ms)
         for event in events:
             self._apply_one(event, step)
-        self._settle(now_ms)
+        self._settle(step)
         self._owe(step)
         if self.record and step.flight:
             self.record.step += 1
@@ -219,7 +221,7 @@ class Chat:
             self.record.state = cell.state
         step.flight.append(FlightEntry(at_ms=step.now_ms, event=type(event).__name__, before=before, after=self.state))
 
-    def _settle(self, now_ms: int) -> None:
+    def _settle(self, step: Step) -> None:
         """CLOSING ends by itself as soon as nothing is owed to anybody."""
         record = self.record
         if record is None or record.state is not CLOSING:
@@ -228,7 +230,10 @@ class Chat:
             record.leaving = False
         if not (record.leaving or record.to_user or record.to_bot):
             record.state = record.end
-            record.ended_at_ms = now_ms
+            record.ended_at_ms = step.now_ms
+            if not step.flight:
+                # Nothing happened but a crash, or a lane that became free: the end has to be written down all the same.
+                step.flight.append(FlightEntry(at_ms=step.now_ms, event="Settled", before=CLOSING, after=record.end))
 
     def _owe(self, step: Step) -> None:
         if self.record is None:

@@ -59,6 +59,12 @@ class SessionStepped(Message, frozen=True):
     session: DeskSession
 
 
+class TextFound(Message, frozen=True):
+    """A repair found one more text of ours at the desk than we had counted: this one, the last."""
+
+    text: str
+
+
 class SessionStale(Message, frozen=True):
     """The session ended before an agent was asked for: another one is needed."""
 
@@ -200,6 +206,7 @@ Event = (
     | ConnectRefused
     | SessionPolled
     | SessionStepped
+    | TextFound
     | SessionStale
     | SessionExpired
     | ChatQueued

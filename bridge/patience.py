@@ -21,6 +21,7 @@ from bridge.commands import (
     SendToUser,
     TellBot,
 )
+from bridge.desk import DeskSession
 from bridge.errors import (
     BridgeError,
     OutOfStep,
@@ -46,6 +47,10 @@ from bridge.pacing import backoff_s
 
 
 SESSION_FRESH_MS = 10_000
+MOST_REPAIRS = 30
+LAST_WORDS_S = 10.0
+
+_PASSING = (RemoteUnavailable, SessionBroken, OutOfStep, PollOverlapped)
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,33 +83,60 @@ class Verdict(msgspec.Struct, frozen=True):
 def after_failure(attempt: Attempt, error: BridgeError, patience: Patience, *, now_ms: int) -> Verdict:
     """What follows when a command failed for the `attempt.tries`th time."""
     command = attempt.command
-    moved = _session_moved(command, error, now_ms)
+    spent_s = (now_ms - attempt.since_ms) / 1000
+    moved = _session_moved(attempt, error, now_ms)
     if moved is not None:
         return Verdict(None, moved)
-    spent_s = (now_ms - attempt.since_ms) / 1000
-    if isinstance(error, PollOverlapped) and spent_s < patience.session_s:
-        return Verdict(patience.overlap_pause_s)
-    if isinstance(error, RemoteUnavailable | SessionBroken | OutOfStep) and spent_s < _GIVE_UP_S[type(command)](patience):
-        return Verdict(max(backoff_s(attempt.tries), getattr(error, "retry_after_s", None) or 0.0))
+    pause_s = patience.overlap_pause_s if isinstance(error, PollOverlapped) else _pause_s(attempt, error)
+    if _passes(command, error) and spent_s + pause_s < _give_up_s(command, error, patience):
+        return Verdict(pause_s)
     if isinstance(command, SendToUser | TellBot) and attempt.tries <= patience.retries:
         return Verdict(backoff_s(attempt.tries, base_s=1.0))
-    return Verdict(None, (_END[type(command)](command, error),))
+    return Verdict(None, _END[type(command)](command, error))
 
 
-def _session_moved(command: Command, error: BridgeError, now_ms: int) -> tuple[Event, ...] | None:
+def _pause_s(attempt: Attempt, error: BridgeError) -> float:
+    return max(backoff_s(attempt.tries), getattr(error, "retry_after_s", None) or 0.0)
+
+
+def _passes(command: Command, error: BridgeError) -> bool:
+    """Whether another try may go better.
+
+    A text that meets a lost session waits: the poll knows how the chat ended, and may hold the agent's last words.
+    """
+    return isinstance(error, _PASSING) or (isinstance(command, SendToAgent) and isinstance(error, SessionLost))
+
+
+def _give_up_s(command: Command, error: BridgeError, patience: Patience) -> float:
+    if isinstance(error, SessionLost):
+        return LAST_WORDS_S
+    if isinstance(error, PollOverlapped):
+        return patience.session_s
+    return _GIVE_UP_S[type(command)](patience)
+
+
+def _session_moved(attempt: Attempt, error: BridgeError, now_ms: int) -> tuple[Event, ...] | None:
     """The answers by which a desk says something of the session, not of the command."""
+    command = attempt.command
     if isinstance(command, LeaveDesk) and isinstance(error, SessionLost | SessionBroken | OutOfStep):
         return (DeskLeft(),)
     if isinstance(command, RequestChat):
         return _before_the_chat(command, error, now_ms)
-    if isinstance(error, SessionLost):
+    if isinstance(error, SessionLost) and not isinstance(command, SendToAgent):
         return (SessionExpired(str(error)),)
     session = getattr(command, "session", None)
     if isinstance(error, SessionBroken) and session is not None:
-        return (SessionStepped(session.broke()),)
+        return _broken(attempt, session, error)
     if isinstance(error, OutOfStep) and session is not None and error.accepted != session.sequence:
         return (SessionStepped(session.stepped(error.accepted)),)
     return None
+
+
+def _broken(attempt: Attempt, session: DeskSession, error: BridgeError) -> tuple[Event, ...] | None:
+    """A session that breaks again after each repair is repaired ever more slowly, and not for ever."""
+    if session.repairs >= MOST_REPAIRS:
+        return (SessionExpired(str(error)),)
+    return (SessionStepped(session.broke()),) if attempt.tries > min(session.repairs, 4) else None
 
 
 def _before_the_chat(command: RequestChat, error: BridgeError, now_ms: int) -> tuple[Event, ...] | None:
@@ -129,20 +161,38 @@ _GIVE_UP_S: dict[type[Message], Callable[[Patience], float]] = {
 }
 
 
-def _refused(command: Any, error: BridgeError) -> Event:
-    return ConnectRefused("unavailable" if isinstance(error, RemoteUnavailable) else "refused", str(error))
+def _refused(command: Any, error: BridgeError) -> tuple[Event, ...]:
+    return (ConnectRefused("unavailable" if isinstance(error, _PASSING) else "refused", str(error)),)
 
 
-_END: dict[type[Message], Callable[[Any, BridgeError], Event]] = {
+def _expired(command: Any, error: BridgeError) -> tuple[Event, ...]:
+    return (SessionExpired(str(error)),)
+
+
+def _unsaid(command: Any, error: BridgeError) -> tuple[Event, ...]:
+    """The number of a text that is given up may have been taken: another text under it would be dropped as a repeat.
+
+    A number too high only costs a 409 that names the right one (liveagent.md §2.1).
+    """
+    if isinstance(error, SessionLost):
+        return _expired(command, error)
+    session = command.session
+    return (
+        SessionStepped(session.stepped(session.sequence + 1)),
+        UndeliverableToAgent(command.delivery.id, str(error)),
+    )
+
+
+_END: dict[type[Message], Callable[[Any, BridgeError], tuple[Event, ...]]] = {
     EnsureContact: _refused,
     OpenCase: _refused,
     OpenSession: _refused,
     RequestChat: _refused,
-    Listen: lambda command, error: SessionExpired(str(error)),
-    RepairSession: lambda command, error: SessionExpired(str(error)),
-    SendToAgent: lambda command, error: UndeliverableToAgent(command.delivery.id, str(error)),
-    AttachFile: lambda command, error: FileRejected(command.delivery.id, str(error)),
-    LeaveDesk: lambda command, error: DeskLeft(),
-    SendToUser: lambda command, error: UndeliverableToUser(command.delivery.id, str(error)),
-    TellBot: lambda command, error: BotUntold(str(error)),
+    Listen: _expired,
+    RepairSession: _expired,
+    SendToAgent: _unsaid,
+    AttachFile: lambda command, error: (FileRejected(command.delivery.id, str(error)),),
+    LeaveDesk: lambda command, error: (DeskLeft(),),
+    SendToUser: lambda command, error: (UndeliverableToUser(command.delivery.id, str(error)),),
+    TellBot: lambda command, error: (BotUntold(str(error)),),
 }

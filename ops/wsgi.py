@@ -112,8 +112,8 @@ def start(worker: Any) -> None:
 
 def hand_over() -> None:
     """The worker has been told to leave."""
-    if _service is not None:
-        _service.hand_over()
+    if _start is not None and _start.service is not None:
+        _start.service.hand_over()
 
 
 def stop() -> None:
@@ -125,8 +125,10 @@ def stop() -> None:
 
 
 def worker_died(pid: int) -> None:
-    """Clears up behind a worker that is gone (Gunicorn's child_exit, in the master)."""
-    folder = load_settings().ops_socket_dir
-    if folder.is_dir():
-        remove_stale(folder)
-    _log.info("worker %d is gone", pid)
+    """Clears up behind a worker that is gone (Gunicorn's child_exit, in the master): others may have its chats."""
+    from bridge.actors.system import bury_worker
+
+    settings = load_settings()
+    bury_worker(settings, pid)
+    if settings.ops_socket_dir.is_dir():
+        remove_stale(settings.ops_socket_dir)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
@@ -24,21 +24,27 @@ from bridge.events import Event
 from bridge.messages import ConnectRequest
 from bridge.wire import HttpCall, HttpReply, json_call, parse, raise_for_status
 
-_OUT_OF_STEP = re.compile(r"Actual\s+(-?\d+)")
+_OUT_OF_STEP = re.compile(r"\bactual\b\W{0,3}?(-?\d{1,18})\b", re.IGNORECASE)
 _WHO = "Live Agent"
+_POLL_TIMEOUT_S = 40.0
+_LONGEST_POLL_S = 300.0
 
 
 class _SessionBody(msgspec.Struct):
     id: str
     key: str
     affinityToken: str
-    clientPollTimeout: float | str = 40
+    clientPollTimeout: Any = _POLL_TIMEOUT_S
 
 
-class _Envelope(msgspec.Struct):
+class _Messages(msgspec.Struct):
+    messages: list[Any]
+
+
+class _Batch(msgspec.Struct):
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     messages: list[Any] = []
-    sequence: int = -1
-    offset: int = 0
+    offset: Any = 0
 
 
 class Prechat(msgspec.Struct, frozen=True):
@@ -82,7 +88,7 @@ class LiveAgentCodec:
             key=body.key,
             affinity=body.affinityToken,
             opened_at_ms=now_ms,
-            poll_timeout_s=float(body.clientPollTimeout),
+            poll_timeout_s=_poll_timeout_s(body.clientPollTimeout),
         )
 
     def request_chat(self, session: LiveAgentSession, request: ConnectRequest, prechat: Prechat) -> HttpCall:
@@ -157,17 +163,17 @@ class LiveAgentCodec:
         Raises PollOverlapped, SessionLost, SessionBroken, RemoteUnavailable, RemoteRefused.
         """
         if reply.status == 204:
-            return Heard(session)
+            return Heard(_restored(session))
         if reply.status == 409:
             raise PollOverlapped(f"{_WHO}: {reply.text}", status=409)
         _raise_for_session(reply)
-        batch = parse(reply, _Envelope)
+        batch = parse(reply, _Batch)
         if batch.sequence <= session.ack:
             return Heard(session)
-        acked = msgspec.structs.replace(session, ack=batch.sequence, offset=batch.offset or session.offset)
+        acked = msgspec.structs.replace(session, ack=batch.sequence, offset=_offset(batch.offset, session.offset))
         reader = EventReader(acked)
         events, unknown = reader.read(batch.messages)
-        return Heard(reader.session, events, unknown)
+        return Heard(_restored(reader.session), events, unknown)
 
     # --- repairing --------------------------------------------------------------------------------------------------
 
@@ -224,6 +230,25 @@ def _entity(entity: str, label: str) -> dict[str, Any]:
     }
 
 
+def _poll_timeout_s(given: Any) -> float:
+    """A number, or a number in a string (§1.1); anything senseless is the usual 40."""
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError, OverflowError):
+        return _POLL_TIMEOUT_S
+    return seconds if 1 <= seconds <= _LONGEST_POLL_S else _POLL_TIMEOUT_S
+
+
+def _offset(given: Any, known: int) -> int:
+    """The last positive one counts (§2.3)."""
+    return given if type(given) is int and 0 < given < 2**63 else known
+
+
+def _restored(session: LiveAgentSession) -> LiveAgentSession:
+    """After a reconnect, the first answer to a poll holds what the desk knows; the next step is ours (§2.4)."""
+    return msgspec.structs.replace(session, repair="resync") if session.repair == "restore" else session
+
+
 def _raise_for_session(reply: HttpReply) -> None:
     if reply.status == 403:
         raise SessionLost(f"[403] - Error call with status : {reply.text}", status=403)
@@ -240,8 +265,9 @@ def _accepted(reply: HttpReply) -> int:
 
 
 def _new_affinity(reply: HttpReply) -> str:
-    for message in parse(reply, _Envelope).messages:
-        token = message.get("message", {}).get("affinityToken") if isinstance(message, dict) else None
-        if token:
-            return str(token)
+    for envelope in parse(reply, _Messages).messages:
+        message = envelope.get("message") if isinstance(envelope, dict) else None
+        token = message.get("affinityToken") if isinstance(message, dict) else None
+        if token and isinstance(token, str):
+            return token
     raise RemoteGarbled(f"{_WHO}: ReconnectSession gave no affinity token", status=reply.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +21,7 @@ from bridge.events import (
     Event,
     FileRequested,
     QueueMoved,
+    TextFound,
 )
 
 # Ends for want of an agent, not after a talk (liveagent.md §3, ChatEnded reasons).
@@ -27,6 +29,10 @@ _UNSERVED = {"agentpushtimeout", "agentsunavailable", "nopost"}
 
 # Known, and of no consequence to a chat.
 _SILENT = {"NewVisitorBreadcrumb", "SensitiveDataRules", "AsyncResult", "CustomEvent", "ChasitorChatMessage"}
+
+
+# A place in a queue, or a wait in seconds, that no queue has.
+_SENSELESS = 1e9
 
 
 def _text(message: dict[str, Any], name: str) -> str:
@@ -37,7 +43,7 @@ def _text(message: dict[str, Any], name: str) -> str:
 def _number(message: dict[str, Any], *names: str) -> float | None:
     for name in names:
         value = message.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _SENSELESS:
             return value
     return None
 
@@ -96,10 +102,16 @@ class EventReader:
             return self._restored(message)
         read = _EVENTS.get(kind) if isinstance(kind, str) else None
         if read is None:
-            self._unknown += [] if kind in _SILENT else [str(kind)[:60]]
+            self._note_unknown(kind)
             return []
         event = read(message)
         return [] if event is None else [event]
+
+    def _note_unknown(self, kind: Any) -> None:
+        if not isinstance(kind, str):
+            self._unknown.append("a message without a type")
+        elif kind not in _SILENT:
+            self._unknown.append(kind[:60])
 
     def _agent_wrote(self, texts: list[str]) -> list[Event]:
         self.session = msgspec.structs.replace(self.session, heard=self.session.heard + len(texts))
@@ -110,9 +122,9 @@ class EventReader:
         transcript = message.get("chatMessages")
         entries = [entry for entry in transcript if isinstance(entry, dict)] if isinstance(transcript, list) else []
         from_agent = [_text(entry, "content") for entry in entries if entry.get("type") == "Agent"]
-        from_user = sum(1 for entry in entries if entry.get("type") == "Chasitor")
-        unheard = from_agent[self.session.heard :]
-        said = max(from_user, self.session.said)
-        repair = "resync" if self.session.repair == "restore" else self.session.repair
-        self.session = msgspec.structs.replace(self.session, said=said, repair=repair)
-        return self._agent_wrote(unheard)
+        from_user = [_text(entry, "content") for entry in entries if entry.get("type") == "Chasitor"]
+        found: list[Event] = []
+        if len(from_user) > self.session.said:
+            found.append(TextFound(html.unescape(from_user[-1])))
+            self.session = msgspec.structs.replace(self.session, said=len(from_user))
+        return found + self._agent_wrote(from_agent[self.session.heard :])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bridge.ops.simulator.data import DataAnswer, DataCall
 
 MOST = 25
+MOST_QUERIES = 5
 _REFERENCE = re.compile(r"@\{(\w+)((?:\.\w+|\[\d+\])*)\}")
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 _ROLLED_BACK = "The transaction was rolled back since another operation in the same transaction failed."
@@ -91,6 +92,8 @@ def _understood(body: Any) -> CompositeBody:
     references = [part.reference_id for part in composite.composite_request]
     if not 1 <= len(references) <= MOST:
         raise DataError("INVALID_INPUT", f"A composite request has 1 to {MOST} subrequests, not {len(references)}")
+    if sum("/query" in part.url for part in composite.composite_request) > MOST_QUERIES:
+        raise DataError("INVALID_INPUT", f"A composite request has at most {MOST_QUERIES} queries")
     if len(set(references)) < len(references):
         raise DataError("INVALID_INPUT", "Duplicate referenceId in the composite request")
     if not all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", reference) for reference in references):

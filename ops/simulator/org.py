@@ -318,7 +318,7 @@ def _is_personal(name: str) -> bool:
 
 def _contact_of(account: Record) -> Record:
     """The contact's side of a person account's fields; custom ones lose the `p` of `__pc`."""
-    custom = {name[:-3] + "c": value for name, value in account.items() if name.endswith("__pc")}
+    custom = {name[:-2] + "c": value for name, value in account.items() if name.endswith("__pc")}
     return {**{_PERSON_FIELDS[name]: value for name, value in account.items() if name in _PERSON_FIELDS}, **custom}
 
 

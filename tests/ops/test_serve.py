@@ -85,6 +85,7 @@ def test_a_service_starts_answers_is_seen_and_ends_politely(served: Served) -> N
     assert {"worker", "registry", "interconnections", "pools"} <= worker.keys()
     assert "nothing survives a stop" in served.log
     assert served.stop() == 0
+    assert "Traceback" not in served.log
     assert list(served.sockets.iterdir()) == []
 
 

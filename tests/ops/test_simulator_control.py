@@ -396,6 +396,7 @@ def test_old_entries_are_forgotten_and_numbers_go_on() -> None:
 
 
 def test_stopped_simulator_is_down_and_comes_back_on_its_port(simulator: Simulator, chatting: Visitor) -> None:
+    assert chatting.events() == ["ChatRequestSuccess"]
     simulator.configure(hold_s=30)
     poll = chatting.polling()
     simulator.wait_for(lambda: simulator.chat().poll is not None)
@@ -405,7 +406,8 @@ def test_stopped_simulator_is_down_and_comes_back_on_its_port(simulator: Simulat
     with pytest.raises(requests.ConnectionError):
         chatting.say("x")
     simulator.start()
-    assert chatting.events() == ["ChatRequestSuccess"]
+    simulator.accept(chatting.id)
+    assert chatting.events() == ["ChatEstablished"]
 
 
 def test_guide_names_every_act(simulator: Simulator) -> None:

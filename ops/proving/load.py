@@ -1,0 +1,140 @@
+"""A load: many chats that talk both ways at a steady pace, through any host, as a channel that repeats until it is heard."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+
+import gevent
+import gevent.pool
+import requests
+import requests.adapters
+
+from bridge.ops.simulator import Simulator
+
+PATIENCE_S = 60.0
+
+
+class Caller:
+    """The bot and the channel, as seen by the service: one HTTP client for all its users."""
+
+    def __init__(self, urls: Sequence[str], *, connections: int = 200) -> None:
+        self.urls = list(urls)
+        self._session = requests.Session()
+        self._session.trust_env = False
+        adapter = requests.adapters.HTTPAdapter(pool_connections=16, pool_maxsize=connections, max_retries=0)
+        self._session.mount("http://", adapter)
+        self._token = ""
+
+    def log_in(self) -> None:
+        """Gets the token that connect needs."""
+        answer = self._until_heard(
+            "POST", "/v1/authenticate", {"username": "yaloUser", "password": "yalo-password"}
+        )
+        self._token = answer.json()["token"]
+
+    def connect(self, user: str) -> int:
+        """Asks for a chat, once; gives the status, 0 when there was no answer."""
+        body = {
+            "userID": user,
+            "botSlug": "proving",
+            "botId": "521554578545",
+            "name": user,
+            "provider": "whatsapp",
+            "email": f"{user}@example.com",
+        }
+        try:
+            return self._send("POST", "/v1/chats/connect", body, timeout_s=30.0).status_code
+        except requests.RequestException:
+            return 0
+
+    def write(self, user: str, message_id: str, text: str) -> None:
+        """Delivers what a user wrote, again and again until it is answered 200: the same as the channel does."""
+        body = {
+            "from": user,
+            "id": message_id,
+            "type": "text",
+            "text": {"body": text},
+            "timestamp": str(int(time.time() * 1000)),
+        }
+        self._until_heard("POST", "/v1/integrations/whatsapp/webhook", body)
+
+    def _until_heard(self, method: str, path: str, body: object) -> requests.Response:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline_s:
+            try:
+                response = self._send(method, path, body, timeout_s=10.0)
+                if response.status_code == 200:
+                    return response
+            except requests.RequestException:
+                pass
+            gevent.sleep(0.1)
+        raise RuntimeError(f"{path} was not answered 200 within {PATIENCE_S:g} s")
+
+    def _send(self, method: str, path: str, body: object, *, timeout_s: float) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        url = random.choice(self.urls) + path
+        return self._session.request(method, url, json=body, headers=headers, timeout=timeout_s)
+
+
+class Talk:
+    """One chat: what the user wrote and what the agent said, numbered, in the order in which each was sent."""
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self.written: list[str] = []
+        self.said: list[str] = []
+
+
+class Load:
+    """All chats. `open` brings them to an agent; between `start` and `stop` both sides talk."""
+
+    def __init__(self, simulator: Simulator, caller: Caller, *, chats: int, first_user: int = 5_215_500_000_000) -> None:
+        self._simulator = simulator
+        self._caller = caller
+        self.talks = [Talk(str(first_user + number)) for number in range(chats)]
+        self._talking = gevent.pool.Group()
+        self._stopped = False
+
+    @property
+    def messages(self) -> int:
+        """How many texts were sent, both ways."""
+        return sum(len(talk.written) + len(talk.said) for talk in self.talks)
+
+    def open(self, *, at_once: int = 50, timeout_s: float = 60.0) -> None:
+        """Connects every user and waits until each has an agent."""
+        statuses = gevent.pool.Pool(at_once).map(self._caller.connect, [talk.user for talk in self.talks])
+        refused = [status for status in statuses if status != 200]
+        if refused:
+            raise RuntimeError(f"{len(refused)} of {len(statuses)} connects failed: {sorted(set(refused))}")
+        self._simulator.wait_for(lambda: all(self._has_agent(talk) for talk in self.talks), timeout_s)
+
+    def start(self, *, each_s: float) -> None:
+        """Both sides of every chat send a text every `each_s` seconds, on average."""
+        for talk in self.talks:
+            self._talking.spawn(self._write, talk, each_s)
+            self._talking.spawn(self._say, talk, each_s)
+
+    def stop(self) -> None:
+        """Nobody sends any more; waits until what was begun is answered."""
+        self._stopped = True
+        self._talking.join()
+
+    def _has_agent(self, talk: Talk) -> bool:
+        return bool(self._simulator.ledger.entries("agent_text", talk.user))
+
+    def _write(self, talk: Talk, each_s: float) -> None:
+        while not self._stopped:
+            gevent.sleep(random.uniform(0, 2 * each_s))
+            number = len(talk.written) + 1
+            text = f"written {number} by {talk.user}"
+            self._caller.write(talk.user, f"{talk.user}-{number}", text)
+            talk.written.append(text)
+
+    def _say(self, talk: Talk, each_s: float) -> None:
+        while not self._stopped:
+            gevent.sleep(random.uniform(0, 2 * each_s))
+            text = f"said {len(talk.said) + 1} to {talk.user}"
+            talk.said.append(text)
+            self._simulator.say(talk.user, text)
