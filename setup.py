@@ -10,6 +10,7 @@ PACKAGES = {
     "bridge.actors": "actors",
     "bridge.http": "http",
     "bridge.ops": "ops",
+    "bridge.ops.proving": "ops/proving",
     "bridge.ops.simulator": "ops/simulator",
 }
 
@@ -44,7 +45,6 @@ setup(
         "redis>=8",
         "requests>=2.34",
         "rich>=15",
-        "simple-salesforce>=1.12.10",
         "typer>=0.29",
         "tzdata",
         "urllib3>=2.6.3",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gevent
 import msgspec
 
-from bridge.actors.base import BridgeActor, mailbox_length, tell
+from bridge.actors.base import BridgeActor, Ref, tell
 from bridge.actors.mail import Failure, Outcome, Ping, Request
 from bridge.commands import LANES, Command
 from bridge.errors import BridgeError, RemoteGarbled
@@ -48,22 +49,31 @@ class OutboundClient(BridgeActor):
     Interconnections tell me requests, through my pool; I tell them outcomes or failures. I own nothing but my turn.
     """
 
-    def __init__(self, serve: Serve, limit: RateLimit) -> None:
+    def __init__(self, serve: Serve, limit: RateLimit, done: Callable[[], None]) -> None:
         super().__init__()
         self._serve = serve
         self._limit = limit
+        self._done = done
         self.handlers = {Request: self._carry_out, Call: self._call, Ping: lambda _: True}
 
     def _carry_out(self, request: Request) -> None:
-        self._wait_for_a_place()
-        carry_out(self._serve, request)
+        try:
+            self._wait_for_a_place()
+            carry_out(self._serve, request)
+        finally:
+            self._done()
 
     def _call(self, call: Call) -> BridgeError | None:
-        self._wait_for_a_place()
         try:
+            self._wait_for_a_place()
             call.work()
         except BridgeError as error:
             return error
+        except Exception as error:
+            log.exception("a call failed")
+            return RemoteGarbled(f"not understood: {type(error).__name__}")
+        finally:
+            self._done()
         return None
 
     def _wait_for_a_place(self) -> None:
@@ -78,9 +88,9 @@ class ClientPool:
     def __init__(self, name: str, serve: Serve, *, size: int, rate: float = 0.0) -> None:
         self.name = name
         limit = RateLimit(rate)
-        self._busy = 0
-        self._refs = [OutboundClient.start(self._counted(serve), limit) for _ in range(size)]
-        self._next = 0
+        # What each has under way or queued: an empty mailbox does not say that nobody waits for a slow neighbour.
+        self._loads = [0] * size
+        self._refs = [OutboundClient.start(serve, limit, partial(self._relieve, index)) for index in range(size)]
 
     def tell(self, request: Request) -> None:
         """Gives the request to a client."""
@@ -88,7 +98,7 @@ class ClientPool:
 
     def call(self, work: Callable[[], None], *, timeout_s: float) -> None:
         """Has a client do `work` and waits for it. Raises what it raised."""
-        error = self._pick().ask(Call(work), timeout=timeout_s)
+        error: BridgeError | None = self._pick().ask(Call(work), timeout=timeout_s)  # type: ignore[assignment]
         if error is not None:
             raise error
 
@@ -99,23 +109,13 @@ class ClientPool:
 
     def snapshot(self) -> dict[str, Any]:
         """For an operator: size, busy, queued."""
-        queued = sum(mailbox_length(ref) for ref in self._refs)
-        return {"name": self.name, "size": len(self._refs), "busy": self._busy, "queued": queued}
+        busy = sum(load > 0 for load in self._loads)
+        return {"name": self.name, "size": len(self._refs), "busy": busy, "queued": sum(self._loads) - busy}
 
-    def _pick(self) -> Any:
-        # Round robin finds an idle client at once in calm times; under load the shortest mailbox counts.
-        self._next = (self._next + 1) % len(self._refs)
-        first = self._refs[self._next]
-        if mailbox_length(first) == 0 and self._busy < len(self._refs) // 2:
-            return first
-        return min(self._refs, key=lambda ref: mailbox_length(ref))
+    def _pick(self) -> Ref:
+        index = min(range(len(self._loads)), key=self._loads.__getitem__)
+        self._loads[index] += 1
+        return self._refs[index]
 
-    def _counted(self, serve: Serve) -> Serve:
-        def counted(command: Command) -> tuple[Event, ...]:
-            self._busy += 1
-            try:
-                return serve(command)
-            finally:
-                self._busy -= 1
-
-        return counted
+    def _relieve(self, index: int) -> None:
+        self._loads[index] -= 1

@@ -87,7 +87,8 @@ class Entrance:
 
     def health(self) -> Health:
         """Whether the registry and the store work, and whether this worker owns what it should."""
-        faults = [fault for check in (self._check_stopping, self._check_store, self._check_registry) if (fault := check())]
+        checks = (self._check_stopping, self._check_store, self._check_registry)
+        faults = [fault for check in checks if (fault := check())]
         return Health(ready=not faults, faults=tuple(faults), durability=self._store.durability)
 
     def _check_stopping(self) -> str:

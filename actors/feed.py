@@ -101,16 +101,17 @@ class Feed:
         if not self._cursors:
             gevent.sleep(BLOCK_S / 10)
             return
-        names = {self._keys.of(partition, "inbox"): partition for partition in self._cursors}
-        streams: Any = {name: self._cursors[partition].position for name, partition in names.items()}
+        asked = {self._keys.of(partition, "inbox"): (partition, cursor) for partition, cursor in self._cursors.items()}
+        streams: Any = {name: cursor.position for name, (_, cursor) in asked.items()}
         answer: Any = self._redis.xread(streams, count=BATCH, block=int(BLOCK_S * 1000)) or []
         for name, entries in answer.items() if isinstance(answer, dict) else answer:
-            self._tell(names[name.decode()], entries)
+            self._tell(*asked[name.decode()], entries)
 
-    def _tell(self, partition: int, entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> None:
+    def _tell(self, partition: int, cursor: Cursor, entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> None:
         for name, fields in entries:
-            cursor, entry_id = self._cursors.get(partition), name.decode()
-            if cursor is None:
+            entry_id = name.decode()
+            if self._cursors.get(partition) is not cursor:
+                # Lost meanwhile, or lost and gained again: then it is read from its start.
                 return
             if not cursor.is_news(entry_id):
                 continue

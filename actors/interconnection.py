@@ -12,7 +12,7 @@ import gevent
 import msgspec
 
 from bridge.actors.base import BridgeActor, Ref, mailbox_length, tell
-from bridge.actors.lanes import LaneState, Lanes
+from bridge.actors.lanes import Lanes, LaneState
 from bridge.actors.leases import Lease
 from bridge.actors.mail import (
     Drain,
@@ -43,6 +43,9 @@ from bridge.step import Step
 
 log = logging.getLogger("bridge.interconnection")
 
+HASTY_S = 1.0
+HASTY_ALLOWED = 5
+
 
 class Surroundings(msgspec.Struct, frozen=True):
     """What every interconnection of a worker is given: the store, the operator's choices, and the way out."""
@@ -63,7 +66,14 @@ class Interconnection(BridgeActor):
     """
 
     def __init__(
-        self, around: Surroundings, user_id: str, lease: Lease, *, registry: Ref, record: ChatRecord | None, guard_s: float
+        self,
+        around: Surroundings,
+        user_id: str,
+        lease: Lease,
+        *,
+        registry: Ref,
+        record: ChatRecord | None,
+        guard_s: float,
     ) -> None:
         super().__init__()
         self._around = around
@@ -75,9 +85,11 @@ class Interconnection(BridgeActor):
         self._lanes = Lanes()
         self._poll: gevent.Greenlet | None = None
         self._polled_s: float | None = None
+        self._hasty_polls = 0
         self._entries = 0
         self._reloaded: set[str] = set()
         self._draining = False
+        self._fallen = False
         self.handlers = {
             Entry: self._take_entry,
             Outcome: self._take_outcome,
@@ -94,12 +106,18 @@ class Interconnection(BridgeActor):
         self._hush()
         self._lanes.cancel_timers()
 
+    def on_receive(self, message: Any) -> Any:
+        """After a fall my chat may hold what was never written: nothing may be built on that."""
+        return None if self._fallen else super().on_receive(message)
+
     def broke_down(self, message: Any, error: BaseException) -> None:
         """A fenced actor stops by itself; any other error is for the registry to mend."""
+        self._fallen = True
         self._hush()
         self._lanes.cancel_timers()
         if isinstance(error, Fenced):
             log.warning("stopping a chat: %s", error)
+            tell(self._registry, Drained(self._user_id))
             self.stop()
         else:
             tell(self._registry, Fallen(self._user_id, f"{type(error).__name__} on {type(message).__name__}"))
@@ -119,7 +137,17 @@ class Interconnection(BridgeActor):
             log.debug("dropped a late outcome")
             return
         self._chat.free(outcome.lane)
+        if outcome.lane is Lane.POLL:
+            self._slow_down(quiet=not outcome.events)
         self._step(self._with_context(outcome.events))
+
+    def _slow_down(self, *, quiet: bool) -> None:
+        """A desk that answers "nothing new" at once, again and again, is asked once a second."""
+        now_s = time.monotonic()
+        hasty = quiet and self._polled_s is not None and now_s - self._polled_s < HASTY_S
+        self._hasty_polls = self._hasty_polls + 1 if hasty else 0
+        if self._hasty_polls >= HASTY_ALLOWED:
+            self._guarded_until_s = now_s + HASTY_S
 
     def _take_failure(self, failure: Failure) -> None:
         under_way = self._lanes.get(failure.lane, failure.token)
@@ -140,7 +168,12 @@ class Interconnection(BridgeActor):
 
     def _try_again(self, due: RetryDue) -> None:
         under_way = self._lanes.get(due.lane, due.token)
-        if under_way is not None and not self._draining:
+        if under_way is None:
+            return
+        if self._draining:
+            self._lanes.drop(due.lane)
+            self._say_if_drained()
+        else:
             self._send(under_way)
 
     def _wait_is_over(self, due: WaitDue) -> None:
@@ -150,7 +183,8 @@ class Interconnection(BridgeActor):
     def _resume(self, resume: Resume) -> None:
         if resume.reload:
             self._reload()
-        self._carry_out(self._chat.resume(now_ms=_now_ms()))
+        # A step, for it may be the one that ends the chat, and that has to be written down.
+        self._step(())
         self._arm_wait()
 
     def _reload(self) -> None:
@@ -207,9 +241,8 @@ class Interconnection(BridgeActor):
             self._hush()
         if self._chat.state in ENDS or self._chat.record is None:
             self._let_go()
-            return
-        for command in step.commands:
-            if not self._draining:
+        elif not self._draining:
+            for command in step.commands:
                 self._send(self._lanes.begin(command, since_ms=self._since_ms()))
         self._say_if_drained()
 

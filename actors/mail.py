@@ -75,7 +75,7 @@ class Drained(msgspec.Struct, frozen=True):
 
 
 class Idle(msgspec.Struct, frozen=True):
-    """The chat is over, after so many entries; it may be let go if no further one was sent. interconnection → registry."""
+    """The chat is over, after so many entries; let it go if no further one was sent. interconnection → registry."""
 
     user_id: str
     entries: int

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import socket
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -56,6 +53,7 @@ class Ownership:
     def start(self) -> None:
         """Begins to claim."""
         self._greenlet = gevent.spawn(self._run)
+        gevent.spawn(self._watch)
 
     def stop(self, *, deadline_s: float) -> None:
         """Brings every chat to rest, then frees every partition; `deadline_s` is on the monotonic clock."""
@@ -76,6 +74,11 @@ class Ownership:
                 log.warning("cannot renew leases: %s", error)
             except Exception:
                 log.exception("the ownership's round failed")
+            gevent.sleep(TICK_S)
+
+    def _watch(self) -> None:
+        # Beside the rounds: one of them may wait for the store, or for chats to come to rest, past a lease's deadline.
+        while self._leases or not self._stopping:
             self._drop_overdue()
             gevent.sleep(TICK_S)
 
@@ -89,6 +92,8 @@ class Ownership:
             self._living = living
             self._wanted = share(self._worker, living, self._store.keys.partitions)
         for partition in sorted(self._wanted - self._leases.keys()):
+            if self._stopping:
+                return
             self._claim(partition)
         if unwanted := self._leases.keys() - self._wanted:
             self._hand_over(sorted(unwanted), time.monotonic() + HAND_OVER_S)
@@ -96,8 +101,13 @@ class Ownership:
     def _renew(self) -> None:
         for lease in list(self._leases.values()):
             asked_s = time.monotonic()
-            if self._store.renew(lease, ttl_ms=LEASE_TTL_MS):
+            renewed = self._store.renew(lease, ttl_ms=LEASE_TTL_MS)
+            if renewed and lease.held:
                 lease.deadline_s = _deadline_s(asked_s)
+            elif renewed:
+                # Too late: its chats may have stopped by themselves, so it is claimed anew, and they are restored.
+                self._lose(lease)
+                self._store.release(lease)
             else:
                 log.warning("partition %d was taken away", lease.partition)
                 self._lose(lease)
@@ -124,12 +134,16 @@ class Ownership:
             drained.get(timeout=timeout_s).wait(timeout=timeout_s)
         except Exception:
             log.exception("not every chat came to rest in time")
-        for partition in partitions:
-            lease = self._leases.pop(partition, None)
-            if lease is not None:
-                tell(self._registry, PartitionLost(partition))
-                lease.give_up()
-                self._quietly(partial(self._store.release, lease))
+        leases = [lease for partition in partitions if (lease := self._leases.pop(partition, None))]
+        for lease in leases:
+            tell(self._registry, PartitionLost(lease.partition))
+            lease.give_up()
+        self._quietly(partial(self._release, leases))
+
+    def _release(self, leases: Iterable[Lease]) -> None:
+        # A store that does not answer for one is not asked for the next: a stop has to end in time.
+        for lease in leases:
+            self._store.release(lease)
 
     def _drop_overdue(self) -> None:
         for lease in list(self._leases.values()):
@@ -163,20 +177,3 @@ def _weight(worker: str, partition: int) -> bytes:
 
 def _deadline_s(asked_s: float) -> float:
     return asked_s + LEASE_TTL_MS / 1000 * 0.75
-
-
-def worker_name() -> str:
-    """This process's name as an owner: `worker_prefix` and something that no earlier process of this id had."""
-    return f"{worker_prefix(os.getpid())}{uuid.uuid4().hex[:8]}"
-
-
-def worker_prefix(pid: int) -> str:
-    """What the name of every worker with this process id on this host begins with."""
-    return f"{socket.gethostname()}/{pid}/"
-
-
-def free_leases_of(store: Store, pid: int) -> int:
-    """Frees what a dead worker of this host held, so that nobody waits for its leases to run out; how many it were."""
-    freed = store.release_all(worker_prefix(pid))
-    log.warning("worker %d died; %d partitions are free again", pid, freed)
-    return freed

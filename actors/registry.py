@@ -32,6 +32,8 @@ log = logging.getLogger("bridge.registry")
 
 FALLS_ALLOWED = 3
 FALLS_WINDOW_S = 60.0
+# The desk may take a moment to notice that the poll of the one who fell is gone.
+RAISED_GUARD_S = 1.0
 
 
 class Seat:
@@ -59,6 +61,7 @@ class InterconnectionRegistry(BridgeActor):
         self._seats: dict[str, Seat] = {}
         self._leases: dict[int, Lease] = {}
         self._falls: dict[str, deque[float]] = defaultdict(deque)
+        self._parked: dict[str, int] = {}
         self._drains: list[tuple[set[str], gevent.event.Event]] = []
         self.handlers = {
             Entry: self._route,
@@ -78,12 +81,22 @@ class InterconnectionRegistry(BridgeActor):
         if lease is None or not lease.held:
             # It stays pending in the inbox, for the owner that comes next.
             return
+        if user_id in self._parked:
+            # Its chat is on record: one begun anew beside it would be a second one.
+            log.warning("entry %s waits for a chat that is parked", entry.entry_id)
+            return
         seat = self._seats.get(user_id) or self._seat(user_id, lease)
         seat.entries += 1
         tell(seat.ref, entry)
 
     def _seat(
-        self, user_id: str, lease: Lease, *, record: ChatRecord | None = None, guard_s: float = 0.0, reload: bool = False
+        self,
+        user_id: str,
+        lease: Lease,
+        *,
+        record: ChatRecord | None = None,
+        guard_s: float = 0.0,
+        reload: bool = False,
     ) -> Seat:
         ref = self._start(user_id, lease, registry=self.actor_ref, record=record, guard_s=guard_s)
         seat = self._seats[user_id] = Seat(ref, lease.partition)
@@ -105,6 +118,7 @@ class InterconnectionRegistry(BridgeActor):
 
     def _lose(self, lost: PartitionLost) -> None:
         self._leases.pop(lost.partition, None)
+        self._parked = {user_id: home for user_id, home in self._parked.items() if home != lost.partition}
         for user_id in self._users_of({lost.partition}):
             self._seats.pop(user_id).ref.stop(block=False)
             self._note_drained(Drained(user_id))
@@ -138,18 +152,22 @@ class InterconnectionRegistry(BridgeActor):
     def _raise_again(self, fallen: Fallen) -> None:
         """Starts a fallen interconnection anew from its record, unless it falls again and again."""
         seat = self._seats.pop(fallen.user_id, None)
-        lease = self._leases.get(seat.partition) if seat else None
-        if seat is None or lease is None:
+        if seat is None:
             return
         seat.ref.stop(block=False)
+        self._note_drained(Drained(fallen.user_id))
+        lease = self._leases.get(seat.partition)
+        if lease is None:
+            return
         falls = self._falls[fallen.user_id]
         falls.append(time.monotonic())
         while falls[0] < time.monotonic() - FALLS_WINDOW_S:
             falls.popleft()
         if len(falls) > FALLS_ALLOWED:
             log.critical("an interconnection fell %d times and is parked: %s", len(falls), fallen.reason)
+            self._parked[fallen.user_id] = seat.partition
             return
-        self._seat(fallen.user_id, lease, reload=True)
+        self._seat(fallen.user_id, lease, guard_s=RAISED_GUARD_S, reload=True)
 
     def _snapshot(self) -> dict[str, Any]:
         refs = [seat.ref for seat in self._seats.values()]

@@ -17,7 +17,7 @@ from bridge.codecs.salesforce_files import attach, attachment, raise_unless_atta
 from bridge.codecs.salesforce_login import JWT_ALGORITHM, SalesforceLogin
 from bridge.codecs.salesforce_rest import Token, created_id, wants_new_token
 from bridge.commands import AttachFile, Command, EnsureContact, OpenCase
-from bridge.errors import RemoteRefused
+from bridge.errors import RemoteError, RemoteRefused
 from bridge.events import CaseOpened, ContactBlocked, ContactReady, Event, FileAttached
 from bridge.messages import ConnectRequest, Message
 from bridge.wire import HttpCall, HttpReply
@@ -39,12 +39,19 @@ class TokenKeeper:
         self._private_key = private_key
         self._lock = gevent.lock.BoundedSemaphore()
         self._token: Token | None = None
+        self._refusals = 0
+        self._refusal: RemoteError | None = None
 
     def token(self, *, instead_of: Token | None = None) -> Token:
         """A token other than `instead_of`. Raises RemoteError with the sentence that helps an operator."""
+        refusals = self._refusals
         with self._lock:
-            if self._token is None or self._token is instead_of:
-                self._token = self._ask()
+            if self._token is not None and self._token is not instead_of:
+                return self._token
+            if self._refusal is not None and self._refusals != refusals:
+                # Whoever waited shares the answer: a login for each of them would take long, and lock the user out.
+                raise self._refusal
+            self._token = self._ask()
             return self._token
 
     def renew(self) -> None:
@@ -55,7 +62,11 @@ class TokenKeeper:
         assertion = ""
         if self._private_key:
             assertion = jwt.encode(self._login.claims(time.time()), self._private_key, algorithm=JWT_ALGORITHM)
-        return self._login.token(self._line.send(self._login.ask(assertion)))
+        try:
+            return self._login.token(self._line.send(self._login.ask(assertion)))
+        except RemoteError as error:
+            self._refusal, self._refusals = error, self._refusals + 1
+            raise
 
 
 class SalesforceRecords:

@@ -55,6 +55,8 @@ class Commit(msgspec.Struct, kw_only=True):
     context: Iterable[UserMessage] = ()
     dead_letters: Iterable[DeadLetter] = ()
     flight: Iterable[FlightEntry] = ()
+    # Of the step, not of the try: a commit that is repeated writes the very same bytes.
+    at_ms: int = msgspec.field(default_factory=lambda: _now_ms())
 
 
 class Store:
@@ -122,9 +124,12 @@ class Store:
             of(partition, "loads"),
         ]
         args: list[Any] = [lease.value, user, encode_record(record) if record else b"", "1" if commit.over else "0"]
-        args += [len(record.to_agent) if record else 0, CONTEXT_TTL_S, FLIGHT_LIMIT]
-        now_ms = _now_ms()
-        context = [item for message in commit.context for item in (message.sent_at_ms, self._as_context(message, now_ms))]
+        args += [len(record.to_agent) if record else 0, CONTEXT_TTL_S, CONTEXT_LIMIT, FLIGHT_LIMIT]
+        context = [
+            item
+            for message in commit.context
+            for item in (message.sent_at_ms, self._as_context(message, commit.at_ms))
+        ]
         for items in (
             list(commit.entries),
             context,
@@ -178,21 +183,21 @@ class Store:
         """Says that a worker lives no more."""
         self._call(lambda: self._redis.zrem(self.keys.workers, worker))
 
-    def release_all(self, worker_prefix: str) -> int:
-        """Gives up every lease of workers whose name begins so, and strikes them off; how many leases there were."""
+    def release_all(self, theirs: Callable[[str], bool]) -> int:
+        """Gives up every lease of the workers that are meant, and strikes them off; how many leases there were."""
         partitions = range(self.keys.partitions)
         with self._redis.pipeline(transaction=False) as pipe:
             for partition in partitions:
                 pipe.get(self.keys.of(partition, "lease"))
             values: list[bytes | None] = self._call(pipe.execute)
         held = [Lease(p, v.decode(), deadline_s=0.0) for p, v in zip(partitions, values, strict=True) if v]
-        theirs = [lease for lease in held if lease.value.startswith(worker_prefix)]
-        for lease in theirs:
+        meant = [lease for lease in held if theirs(lease.value.rpartition(":")[0])]
+        for lease in meant:
             self.release(lease)
         for worker in self._call(lambda: self._redis.zrange(self.keys.workers, 0, -1)):
-            if worker.decode().startswith(worker_prefix):
+            if theirs(worker.decode()):
                 self.strike_off(worker.decode())
-        return len(theirs)
+        return len(meant)
 
     def inbox_of(self, user_id: str) -> list[tuple[str, bytes]]:
         """A user's entries that lie in the inbox, in order: id and event. None of them has led to a commit yet."""

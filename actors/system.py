@@ -8,24 +8,26 @@ import time
 from typing import Any
 
 import gevent
+import gevent.event
 import pykka
 
 from bridge.actors.base import Ref
 from bridge.actors.clients import carry_out
-from bridge.actors.connections import Connections, is_embedded
+from bridge.actors.connections import Connections
 from bridge.actors.entrance import Entrance
 from bridge.actors.feed import BLOCK_S, Feed
 from bridge.actors.interconnection import Interconnection, Surroundings
 from bridge.actors.leases import Lease
 from bridge.actors.mail import Ping, Request, Snapshot
 from bridge.actors.neighbours import Neighbours, Pools
-from bridge.actors.ownership import Ownership, free_leases_of, worker_name
+from bridge.actors.ownership import Ownership
 from bridge.actors.registry import InterconnectionRegistry
 from bridge.actors.replies import Replies
 from bridge.actors.store import Store
 from bridge.actors.warmer import TokenWarmer
+from bridge.actors.workers import worker_name
 from bridge.codecs.botflow import BotFlowConfig
-from bridge.errors import SettingsError, StoreUnavailable
+from bridge.errors import SettingsError
 from bridge.partitions import Keys
 from bridge.patience import Patience
 from bridge.policy import Policy
@@ -36,6 +38,8 @@ from bridge.texts import Texts
 log = logging.getLogger("bridge.system")
 
 FIRST_CHATS_S = 5.0
+# For all actors together: those that wait for the store answer nobody, and there may be thousands.
+SNAPSHOT_S = 2.0
 
 
 class System:
@@ -62,7 +66,8 @@ class System:
             channel=self._neighbours.channel,
             pool=self._pools.channel,
         )
-        self._handed_over = False
+        self._handing_over = False
+        self._handed_over = gevent.event.Event()
         self._warmer = TokenWarmer(self._neighbours.tokens, settings.spec_schedule)
 
     def start(self) -> None:
@@ -80,11 +85,15 @@ class System:
 
         Asks that wait for an answer go on waiting: the next owner gives it.
         """
-        if not self._handed_over:
-            self._handed_over = True
-            self.door.close()
-            self._warmer.stop()
-            self._ownership.stop(deadline_s=time.monotonic() + deadline_s)
+        if self._handing_over:
+            # Somebody else has begun to: whoever stops the actors next must not do so in the midst of it.
+            self._handed_over.wait(timeout=max(deadline_s, 0.0))
+            return
+        self._handing_over = True
+        self.door.close()
+        self._warmer.stop()
+        self._ownership.stop(deadline_s=time.monotonic() + deadline_s)
+        self._handed_over.set()
 
     def stop(self, deadline_s: float) -> None:
         """Hands over, if that was not done, and stops everybody within `deadline_s` seconds."""
@@ -96,13 +105,15 @@ class System:
             pool.stop()
         # In the order in which they started: Pykka's own registry is a list, and the other way is quadratic.
         stopping = [ref.stop(block=False) for ref in pykka.ActorRegistry.get_all()]
-        for stopped in stopping:
-            _wait(stopped, deadline_s)
+        late = sum(not _ended(stopped, deadline_s) for stopped in stopping)
+        if late:
+            log.warning("%d actors did not stop in time", late)
 
     def snapshot(self) -> dict[str, Any]:
         """Every actor as it is now, for an operator."""
         registry: dict[str, Any] = self.registry.ask(Snapshot(), timeout=2.0)  # type: ignore[assignment]
         asked = [ref.ask(Snapshot(), block=False) for ref in registry.pop("refs")]
+        deadline_s = time.monotonic() + SNAPSHOT_S
         return {
             "worker": {
                 "id": self.worker,
@@ -112,7 +123,7 @@ class System:
                 "durability": self.store.durability,
             },
             "registry": registry,
-            "interconnections": [one for one in (_answer(future) for future in asked) if one],
+            "interconnections": [one for one in (_answer(future, deadline_s) for future in asked) if one],
             "pools": [pool.snapshot() for pool in self._pools.all],
         }
 
@@ -136,16 +147,6 @@ def start(settings: Settings) -> System:
     system = System(settings)
     system.start()
     return system
-
-
-def bury_worker(settings: Settings, pid: int) -> None:
-    """In Gunicorn's master: a worker of this host died, so what it owned is free. Never raises."""
-    if is_embedded(settings):
-        return
-    try:
-        free_leases_of(_store(Connections(settings), settings), pid)
-    except StoreUnavailable as error:
-        log.warning("the leases of worker %d run out by themselves: %s", pid, error)
 
 
 def _store(connections: Connections, settings: Settings) -> Store:
@@ -179,16 +180,19 @@ def _patience(settings: Settings) -> Patience:
     )
 
 
-def _answer(future: pykka.Future[Any]) -> dict[str, Any] | None:
+def _answer(future: pykka.Future[Any], deadline_s: float) -> dict[str, Any] | None:
     try:
-        answer: dict[str, Any] | None = future.get(timeout=2.0)
+        answer: dict[str, Any] | None = future.get(timeout=max(deadline_s - time.monotonic(), 0.0))
     except (pykka.Timeout, pykka.ActorDeadError):
         return None
     return answer
 
 
-def _wait(stopped: pykka.Future[Any], deadline_s: float) -> None:
+def _ended(stopped: pykka.Future[Any], deadline_s: float) -> bool:
     try:
-        stopped.get(timeout=max(deadline_s - time.monotonic(), 0.05))
-    except (pykka.Timeout, pykka.ActorDeadError):
-        log.warning("an actor did not stop in time")
+        stopped.get(timeout=max(deadline_s - time.monotonic(), 0.0))
+    except pykka.Timeout:
+        return False
+    except pykka.ActorDeadError:
+        return True
+    return True

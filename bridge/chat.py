@@ -226,11 +226,10 @@ class Chat:
         record = self.record
         if record is None or record.state is not CLOSING:
             return
-        if record.leaving and record.session is None and Lane.DESK not in self.busy:
-            record.leaving = False
-        if not (record.leaving or record.to_user or record.to_bot):
-            record.state = record.end
-            record.ended_at_ms = step.now_ms
+        # Without a session there is nothing to leave, once nothing is under way that could still bring one.
+        leaving = record.leaving and (record.session is not None or Lane.DESK in self.busy)
+        if not (leaving or record.to_user or record.to_bot):
+            record.state, record.leaving, record.ended_at_ms = record.end, False, step.now_ms
             if not step.flight:
                 # Nothing happened but a crash, or a lane that became free: the end has to be written down all the same.
                 step.flight.append(FlightEntry(at_ms=step.now_ms, event="Settled", before=CLOSING, after=record.end))

@@ -43,6 +43,9 @@ if Path("/dev/shm").is_dir():
 
 def when_ready(server: Any) -> None:
     """Says once where it listens and what keeps the chats."""
+    from bridge.ops import wsgi
+
+    wsgi.begin()
     for sentence in unknown_variables():
         server.log.warning(sentence)
     kept = "inside this process: nothing survives a stop" if _settings.embedded else "in Redis"

@@ -7,7 +7,6 @@ import sys
 from typing import TextIO
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -25,12 +24,17 @@ class Narrator:
             # A terminal that knows no arrows shows question marks rather than ending the story.
             out.reconfigure(errors="replace")
         self._console = Console(file=out, highlight=False, markup=False, emoji=False)
+        self._narrow = self._console.width < _NARROW
 
     def title(self, text: str) -> None:
         """Begins a part."""
+        self.result(text)
+        self._console.print(Rule(style="dim"))
+
+    def result(self, text: str) -> None:
+        """Says how it went."""
         self._console.print()
         self._console.print(Text(text, style="bold"))
-        self._console.print(Rule(style="dim"))
 
     def tell(self, text: str = "") -> None:
         """A sentence of the sandbox's own."""
@@ -39,24 +43,27 @@ class Narrator:
     def said(self, who: str, whom: str, text: str) -> None:
         """Words on their way from one to another."""
         parties, words = Text(f"{who} → {whom}", style="bold cyan"), Text(_closed_up(text))
-        if self._console.width < _NARROW:
+        if self._narrow:
             self._console.print(parties)
-            self._console.print(Padding(words, (0, 0, 0, 2)))
-            return
-        line = Table.grid(padding=(0, 2), expand=True)
-        line.add_column(width=_WHO_WIDTH)
-        line.add_column(ratio=1)
-        line.add_row(parties, words)
-        self._console.print(line)
+            self._row(2, Text(), words)
+        else:
+            self._row(_WHO_WIDTH, parties, words)
 
     def did(self, text: str) -> None:
         """Something that the service did, or had done, on the way."""
-        indent = 2 if self._console.width < _NARROW else _WHO_WIDTH + 2
-        self._console.print(Padding(Text(f"· {text}", style="dim"), (0, 0, 0, indent)))
+        mark = Text("·", style="dim", justify="right")
+        self._row(2 if self._narrow else _WHO_WIDTH, mark, Text(text, style="dim"))
 
     def verbatim(self, text: str) -> None:
         """Something to copy: as it is, however wide the terminal."""
         self._console.print(Text(text), soft_wrap=True)
+
+    def _row(self, width: int, left: Text, right: Text) -> None:
+        row = Table.grid(padding=(0, 1))
+        row.add_column(width=width)
+        row.add_column()
+        row.add_row(left, right)
+        self._console.print(row)
 
 
 def _closed_up(text: str) -> str:

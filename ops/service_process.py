@@ -47,6 +47,11 @@ class ServiceProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is gone, or was never there."""
+        return self._process is None or self._process.poll() is not None
+
     def start(self) -> None:
         """Starts it, in a process group of its own: a Ctrl-C is for whoever started it."""
         command = [sys.executable, "-m", "bridge.ops.cli", "serve", "--bind", f"127.0.0.1:{self.port}"]

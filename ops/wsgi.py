@@ -124,11 +124,18 @@ def stop() -> None:
         started.stop()
 
 
+def begin() -> None:
+    """Clears up behind a master that was killed (Gunicorn's when_ready, in the new one)."""
+    from bridge.actors.workers import free_leases_of_the_dead
+
+    free_leases_of_the_dead(load_settings())
+
+
 def worker_died(pid: int) -> None:
     """Clears up behind a worker that is gone (Gunicorn's child_exit, in the master): others may have its chats."""
-    from bridge.actors.system import bury_worker
+    from bridge.actors.workers import free_leases_of
 
     settings = load_settings()
-    bury_worker(settings, pid)
+    free_leases_of(settings, pid)
     if settings.ops_socket_dir.is_dir():
         remove_stale(settings.ops_socket_dir)

@@ -1,13 +1,13 @@
 -- One step of a chat, whole or not at all, and only by the partition's owner.
 -- KEYS: lease, chats, inbox, ended, context, dead, flight, loads
 -- ARGV: lease value, user, record ('' where there is none), over ('1' when the chat has ended), owed to the agent,
---       context TTL (s), flight limit, then four lists, each with its length in front:
+--       context TTL (s), context limit, flight limit, then four lists, each with its length in front:
 --       inbox entries, context (score, member, ...), dead letters, flight entries
 -- Answers 1 when written, 2 when this very step was written before, 0 when somebody else owns the partition.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
-local at = 8
+local at = 9
 local function list()
   local length = tonumber(ARGV[at])
   local items = {}
@@ -30,6 +30,12 @@ if record ~= '' then
     written = redis.call('HGET', KEYS[2], user)
   end
   if written == record then
+    -- A write, so that a WAIT after a repeat waits for the first copy as well.
+    if over then
+      redis.call('EXPIRE', KEYS[4], ARGV[6])
+    else
+      redis.call('HSET', KEYS[2], user, record)
+    end
     return 2
   end
 end
@@ -46,6 +52,7 @@ for i = 1, #context, 2 do
   redis.call('ZADD', KEYS[5], context[i], context[i + 1])
 end
 if #context > 0 then
+  redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -tonumber(ARGV[7]) - 1)
   redis.call('EXPIRE', KEYS[5], ARGV[6])
 end
 for _, letter in ipairs(list()) do
@@ -56,7 +63,7 @@ for _, entry in ipairs(flight) do
   redis.call('RPUSH', KEYS[7], entry)
 end
 if #flight > 0 then
-  redis.call('LTRIM', KEYS[7], -tonumber(ARGV[7]), -1)
+  redis.call('LTRIM', KEYS[7], -tonumber(ARGV[8]), -1)
   redis.call('EXPIRE', KEYS[7], 7 * ARGV[6])
 end
 return 1

@@ -1,14 +1,15 @@
-"""Fixtures of the journeys: every neighbour in this process, the service in one of its own, real sockets between."""
+"""Fixtures of the journeys: every neighbour in this process, the services in processes of their own, real sockets."""
 
 from __future__ import annotations
 
-import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
+import gevent
 import msgspec
 import pytest
 from personas import Bot, BotUser, MessengerUser
+from profiles import PUBLIC_KEY, QUICK, SIMULATOR
 
 from bridge.ops.sandbox_settings import sandbox_environ
 from bridge.ops.service_process import ServiceProcess
@@ -16,45 +17,52 @@ from bridge.ops.simulator import Simulator
 
 HOLD_S = 2.0
 
-# What makes waiting short; nothing here changes what is done.
-QUICK = {
-    "sleep_long_polling_s": "0.2",
-    "integration_chan_rate_limit": "1000",
-    "saleforce_chan_rate_limit": "1000",
-}
-
-Serve = Callable[..., Bot]
+Serve = Callable[[Mapping[str, str]], Bot]
 
 
 class Services:
-    """The services that are up, by what they override. All end together, and leave no port behind."""
+    """The services that are up, one for each set of settings; all end together and leave no port behind."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
-        self._running: dict[tuple[tuple[str, str], ...], ServiceProcess] = {}
+        self._processes: dict[str, ServiceProcess] = {}
+        self._bots: dict[str, Bot] = {}
 
-    def bot(self, **overrides: str) -> Bot:
-        """A bot whose bridge has these settings, by field name; one that has them already serves again."""
-        key = tuple(sorted(overrides.items()))
-        if key not in self._running:
-            service = ServiceProcess(sandbox_environ(self._simulator.url, **{**QUICK, **overrides}))
+    def bot(self, overrides: Mapping[str, str]) -> Bot:
+        """The bot of the service that has these settings, by field name."""
+        key = repr(sorted(overrides.items()))
+        if key not in self._bots:
+            url = self._simulator.url
+            chosen = {name: text.replace(SIMULATOR, url) for name, text in (QUICK | dict(overrides)).items()}
+            service = ServiceProcess(sandbox_environ(url, **chosen))
+            self._processes[key] = service
             service.start()
-            self._running[key] = service
             service.wait_until_ready()
-        return Bot(self._running[key].url, self._simulator)
+            self._bots[key] = Bot(service.url, self._simulator)
+        return self._bots[key]
 
     def end(self) -> None:
         """Ends all."""
-        for service in self._running.values():
-            assert service._process is not None
-            service._process.send_signal(signal.SIGTERM)
-        ends = {service.port: service.stop() for service in self._running.values()}
-        assert set(ends.values()) <= {0}, f"a service ended badly: {ends}"
+        ends = {service.port: gevent.spawn(service.stop) for service in self._processes.values()}
+        gevent.joinall(list(ends.values()), raise_error=True)
+        assert not [port for port, end in ends.items() if end.value != 0], "a service ended badly"
         assert not [port for port in ends if _is_taken(port)]
 
-    def logs(self) -> str:
-        """What all of them logged."""
-        return "".join(service.log_text() for service in self._running.values())
+    def logs(self) -> dict[str, str]:
+        """What each of them logged."""
+        return {key: service.log_text() for key, service in self._processes.items()}
+
+    def logged_since(self, before: Mapping[str, str]) -> str:
+        """What they logged since `logs`."""
+        return "".join(log[len(before.get(key, "")) :] for key, log in self.logs().items())
+
+    def leave(self) -> None:
+        """Ends the chats of everybody whom a journey made."""
+        for bot in self._bots.values():
+            for user in bot.users:
+                if user.agent.status in ("queued", "active"):
+                    user.agent.end()
+            bot.users.clear()
 
 
 def _is_taken(port: int) -> bool:
@@ -64,56 +72,42 @@ def _is_taken(port: int) -> bool:
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulator]:
-    with Simulator(hold_s=HOLD_S) as simulator:
+    with Simulator(hold_s=HOLD_S, jwt_public_key=PUBLIC_KEY) as simulator:
         yield simulator
 
 
 @pytest.fixture(scope="session")
-def shared(simulator: Simulator) -> Iterator[Services]:
-    services = Services(simulator)
-    yield services
-    services.end()
-
-
-@pytest.fixture(scope="module")
-def own(simulator: Simulator) -> Iterator[Services]:
+def services(simulator: Simulator) -> Iterator[Services]:
     services = Services(simulator)
     yield services
     services.end()
 
 
 @pytest.fixture(autouse=True)
-def tidy(simulator: Simulator, shared: Services, own: Services) -> Iterator[list[Bot]]:
+def tidy(simulator: Simulator, services: Services) -> Iterator[None]:
     """Afterwards no fault is armed and the neighbours behave; nothing crashed and no polls overlapped meanwhile."""
-    before = msgspec.structs.asdict(simulator.settings)
-    logged, overlaps = len(shared.logs()), simulator.overlapping_polls()
-    bots: list[Bot] = []
-    yield bots
+    behaviour, logs = msgspec.structs.asdict(simulator.settings), services.logs()
+    overlaps = simulator.overlapping_polls()
+    yield
     simulator.faults.clear()
-    simulator.configure(**before)
-    for user in [user for bot in bots for user in bot.users]:
-        if user.agent.status in ("queued", "active"):
-            user.agent.end()
-    assert "Traceback" not in shared.logs()[logged:]
+    simulator.configure(**behaviour)
+    services.leave()
+    log = services.logged_since(logs)
+    print(log)  # pytest shows it where a journey failed
+    assert "Traceback" not in log
     assert simulator.overlapping_polls() == overlaps
 
 
 @pytest.fixture
-def bot(shared: Services, tidy: list[Bot]) -> Bot:
+def bot(services: Services) -> Bot:
     """The bot of the service that most journeys share."""
-    tidy.append(shared.bot())
-    return tidy[-1]
+    return services.bot({})
 
 
 @pytest.fixture
-def serve(own: Services, tidy: list[Bot]) -> Serve:
-    """Makes the bot of a service with settings of its own: `serve(max_wait="1")`."""
-
-    def bot(**overrides: str) -> Bot:
-        tidy.append(own.bot(**overrides))
-        return tidy[-1]
-
-    return bot
+def serve(services: Services) -> Serve:
+    """Gives the bot of a service with other settings: `serve(PRODUCTION)`."""
+    return services.bot
 
 
 @pytest.fixture

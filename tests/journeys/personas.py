@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import gevent
 import requests
 
 from bridge.ops.simulator import Simulator
@@ -33,6 +34,16 @@ def await_equal(simulator: Simulator, look: Callable[[], Any], expected: Any, *,
         simulator.wait_for(lambda: look() == expected, timeout_s)
     except TimeoutError:
         assert look() == expected
+
+
+def together(journeys: Mapping[str, Callable[[], Any]]) -> None:
+    """Makes several journeys at the same time, because most of each is waiting; fails as the first that fails."""
+    under_way = {name: gevent.spawn(journey) for name, journey in journeys.items()}
+    gevent.joinall(list(under_way.values()))
+    for name, greenlet in under_way.items():
+        if greenlet.exception is not None:
+            greenlet.exception.add_note(f"the journey that failed: {name}")
+            raise greenlet.exception
 
 
 class Bot:
@@ -77,7 +88,7 @@ class Bot:
         entries: list[Json] = answer.json()
         return entries
 
-    def webhook(self, provider: str, body: Any, **headers: str) -> requests.Response:
+    def webhook(self, provider: str, body: Any, headers: Mapping[str, str] | None = None) -> requests.Response:
         """What the Integrations API posts."""
         url = f"{self.url}/v1/integrations/{provider}/webhook"
         return requests.post(url, json=body, headers=headers, timeout=30)

@@ -1,0 +1,73 @@
+"""Connects that are cut in half, raced, or meet a Salesforce that stalls."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import gevent
+import pytest
+from fault_bench import Bench
+
+pytestmark = [pytest.mark.faults, pytest.mark.redis, pytest.mark.timeout(60)]
+
+SALESFORCE = "/salesforce/services/data/*"
+LIVE_AGENT = "/liveagent/chat/rest"
+
+# Where a connect is held for 2 s while its worker dies: before the neighbour acts, or after it, its answer on the way.
+GAPS: dict[str, dict[str, Any]] = {
+    "the contact is looked for": {"path": f"{SALESFORCE}/composite"},
+    "the contact was made": {"path": f"{SALESFORCE}/sobjects/Contact", "act": True},
+    "the case was made": {"path": f"{SALESFORCE}/sobjects/Case", "act": True},
+    "a session is asked for": {"path": f"{LIVE_AGENT}/System/SessionId"},
+    "a session was given": {"path": f"{LIVE_AGENT}/System/SessionId", "act": True},
+    "an agent is asked for": {"path": f"{LIVE_AGENT}/Chasitor/ChasitorInit"},
+    "an agent was asked for": {"path": f"{LIVE_AGENT}/Chasitor/ChasitorInit", "act": True},
+    "the wait was told": {"path": "/integrations/*/messages", "act": True},
+}
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_a_kill_in_the_middle_of_a_connect_leaves_one_case_and_one_chat(bench: Bench, gap: str) -> None:
+    talks = bench.strangers()
+    [talk] = talks
+    fault = bench.simulator.add_fault(**GAPS[gap], delay_s=2)
+    asked = bench.connect_later(talk.user)
+    bench.simulator.wait_for(lambda: fault.hits, 10)
+    bench.kill_owner(talk.user)
+    # The worker that took the request may be the one that dies: then nobody answers.
+    assert asked.get(timeout=20) in (200, 0)
+    bench.simulator.wait_for(lambda: bench.simulator.entries("agent_text", talk.user), 20)
+    talks.exchange()
+    talks.must_be_whole()
+    assert len(bench.contacts_of(talk.user)) == 1
+    assert len(bench.cases_of(talk.user)) == 1
+    assert bench.chats_asked_for(talk.user) == 1
+    assert bench.caller.connect(talk.user) == 409
+
+
+def test_a_case_that_salesforce_makes_only_after_the_kill_is_the_only_one(bench: Bench) -> None:
+    talks = bench.strangers()
+    [talk] = talks
+    fault = bench.simulator.add_fault(f"{SALESFORCE}/sobjects/Case", delay_s=3)
+    asked = bench.connect_later(talk.user)
+    bench.simulator.wait_for(lambda: fault.hits, 10)
+    bench.kill_owner(talk.user)
+    assert asked.get(timeout=20) in (200, 0)
+    gevent.sleep(3)
+    assert len(bench.cases_of(talk.user)) == 1
+
+
+def test_of_fifty_connects_at_once_across_hosts_one_opens_the_chat(bench: Bench) -> None:
+    talks = bench.strangers()
+    [talk] = talks
+    sessions = len(bench.simulator.entries("session_opened"))
+    asked = [bench.connect_later(talk.user) for _ in range(50)]
+    gevent.joinall(asked, timeout=30, raise_error=True)
+    assert Counter(ask.value for ask in asked) == {200: 1, 409: 49}
+    bench.simulator.wait_for(lambda: bench.simulator.entries("agent_text", talk.user), 10)
+    talks.exchange()
+    talks.must_be_whole()
+    assert len(bench.cases_of(talk.user)) == 1
+    assert bench.chats_asked_for(talk.user) == 1
+    assert len(bench.simulator.entries("session_opened")) == sessions + 1
