@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -157,6 +158,23 @@ class Store:
         oldest_ms = _now_ms() - CONTEXT_TTL_S * 1000
         raw: Any = self._call(lambda: self._redis.zrangebyscore(key, oldest_ms, "+inf"))
         return [msgspec.json.decode(entry, type=_StoredContext).entry for entry in raw]
+
+    # --- dead letters -----------------------------------------------------------------------------------------------
+
+    def dead_letters(self) -> list[tuple[str, DeadLetter]]:
+        """Every dead letter, partition by partition, the oldest first; each with the name that `drop_letter` takes."""
+        found: list[tuple[str, DeadLetter]] = []
+        for partition in range(self.keys.partitions):
+            raw: Any = self._call(partial(self._redis.xrange, self.keys.of(partition, "dead")))
+            for name, fields in raw:
+                letter = msgspec.json.decode(fields[b"letter"], type=DeadLetter)
+                found.append((f"{partition}/{name.decode()}", letter))
+        return found
+
+    def drop_letter(self, name: str) -> bool:
+        """Removes a dead letter; whether it was there."""
+        partition, _, entry_id = name.partition("/")
+        return bool(self._call(lambda: self._redis.xdel(self.keys.of(int(partition), "dead"), entry_id)))
 
     # --- ownership --------------------------------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class ContextEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that could not be delivered, whole, with the reason."""
+    """A message that could not be delivered, whole, with the reason and how often it was tried."""
 
     chat_id: str
     user_id: str
@@ -100,6 +100,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     reason: str
     delivery: Delivery
+    attempts: int = 1
 
 
 class FlightEntry(msgspec.Struct, frozen=True, kw_only=True):

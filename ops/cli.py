@@ -80,6 +80,38 @@ def dump(
         raise typer.Exit(1)
 
 
+dead = typer.Typer(help="Messages that could not be delivered: look at them, send them again, drop them.", no_args_is_help=True)
+app.add_typer(dead, name="dead")
+Names = Annotated[list[str] | None, typer.Argument(help="The names that `list` shows; none: every letter.")]
+
+
+@dead.command("list")
+def list_dead(
+    names: Names = None, texts: Annotated[bool, typer.Option("--texts", help="The texts, too.")] = False
+) -> None:
+    """Shows dead letters, one on a line, with the reason."""
+    from bridge.ops.dead import show
+
+    if not show(names or [], texts=texts):
+        typer.echo("There is no dead letter.")
+
+
+@dead.command("send")
+def send_dead(names: Names = None) -> None:
+    """Sends them again; one that goes through is forgotten."""
+    from bridge.ops.dead import send_again
+
+    raise typer.Exit(1 if send_again(names or []) else 0)
+
+
+@dead.command("drop")
+def drop_dead(names: Annotated[list[str], typer.Argument(help="The names that `list` shows, or `all`.")]) -> None:
+    """Forgets them."""
+    from bridge.ops.dead import drop
+
+    typer.echo(f"{drop([] if names == ['all'] else names)} dropped")
+
+
 @app.command()
 def settings() -> None:
     """Prints every setting: its name, meaning, default, and whether it is required."""
