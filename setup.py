@@ -10,6 +10,7 @@ PACKAGES = {
     "bridge.actors": "actors",
     "bridge.http": "http",
     "bridge.ops": "ops",
+    "bridge.ops.bench": "ops/bench",
     "bridge.ops.proving": "ops/proving",
     "bridge.ops.simulator": "ops/simulator",
 }

@@ -18,6 +18,8 @@ class BridgeActor(pykka.ThreadingActor):
     """Hands each message to the handler of its type. An error is logged and told to `broke_down`; the actor lives."""
 
     use_daemon_thread: ClassVar[bool] = True
+    # Errors that belong to a day's work: `broke_down` says what there is to say of them.
+    foreseen: ClassVar[tuple[type[BaseException], ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +34,8 @@ class BridgeActor(pykka.ThreadingActor):
         try:
             return handler(message)
         except (Exception, gevent.Timeout) as error:
-            log.exception("%s failed on %s", type(self).__name__, type(message).__name__)
+            if not isinstance(error, self.foreseen):
+                log.exception("%s failed on %s", type(self).__name__, type(message).__name__)
             self.broke_down(message, error)
             return None
 

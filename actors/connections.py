@@ -13,6 +13,9 @@ from redis.sentinel import Sentinel
 from bridge.settings import Settings
 
 SOCKET_TIMEOUT_S = 2.0
+# redis-py's own limit is 100, and past it these two pools fail at once instead of waiting as the one by address does.
+EMBEDDED_CONNECTIONS = 100_000
+SENTINEL_CONNECTIONS = 1_000
 
 
 class Connections:
@@ -34,7 +37,7 @@ class Connections:
             "decode_responses": False,
         }
         if self._embedded is not None:
-            return fakeredis.FakeStrictRedis(server=self._embedded)
+            return fakeredis.FakeStrictRedis(server=self._embedded, max_connections=EMBEDDED_CONNECTIONS)
         if self._settings.redis_address:
             return _by_address(self._settings, options)
         return _by_sentinel(self._settings, options)
@@ -65,5 +68,7 @@ def _by_sentinel(settings: Settings, options: dict[str, Any]) -> redis.Redis:
         [(host, int(port)) for host, _, port in pairs],
         sentinel_kwargs={"socket_timeout": SOCKET_TIMEOUT_S, "retry": Retry(NoBackoff(), 0)},
     )
-    client: redis.Redis = sentinel.master_for(settings.redis_master, **options, **_password(settings))
+    client: redis.Redis = sentinel.master_for(
+        settings.redis_master, max_connections=SENTINEL_CONNECTIONS, **options, **_password(settings)
+    )
     return client

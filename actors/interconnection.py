@@ -33,12 +33,12 @@ from bridge.actors.timers import tell_after
 from bridge.chat import ENDS, Chat
 from bridge.commands import Command, Lane, Listen, TellBot
 from bridge.errors import Fenced, StoreUnavailable
-from bridge.events import ChatEstablished, Event, WaitExpired
+from bridge.events import ChatEstablished, ChatParked, Event, WaitExpired
 from bridge.messages import decode_event
 from bridge.pacing import backoff_s
 from bridge.patience import Patience, after_failure
 from bridge.policy import Policy
-from bridge.records import ChatRecord, ChatState
+from bridge.records import ChatRecord, ChatState, unread
 from bridge.step import Step
 
 log = logging.getLogger("bridge.interconnection")
@@ -65,6 +65,8 @@ class Interconnection(BridgeActor):
     I own the chat, its record and its session; nobody else changes them.
     """
 
+    foreseen = (Fenced,)
+
     def __init__(
         self,
         around: Surroundings,
@@ -81,7 +83,7 @@ class Interconnection(BridgeActor):
         self._lease = lease
         self._registry = registry
         self._guarded_until_s = time.monotonic() + guard_s
-        self._chat = Chat(around.policy, record, new_id=lambda: uuid.uuid4().hex)
+        self._chat = Chat(around.policy, record, new_id=_new_id)
         self._lanes = Lanes()
         self._poll: gevent.Greenlet | None = None
         self._polled_s: float | None = None
@@ -181,6 +183,9 @@ class Interconnection(BridgeActor):
             self._step([WaitExpired()])
 
     def _resume(self, resume: Resume) -> None:
+        if resume.parked:
+            self._park(resume.parked)
+            return
         if resume.reload:
             self._reload()
         # A step, for it may be the one that ends the chat, and that has to be written down.
@@ -190,10 +195,21 @@ class Interconnection(BridgeActor):
     def _reload(self) -> None:
         """After a fall: what is on record, and what lay in the mailbox that was lost."""
         record = self._around.store.chat(self._user_id)
-        self._chat = Chat(self._around.policy, record, new_id=lambda: uuid.uuid4().hex)
+        self._chat = Chat(self._around.policy, record, new_id=_new_id)
         for entry_id, raw in self._around.store.inbox_of(self._user_id):
             self._step([decode_event(raw)], [entry_id])
             self._reloaded.add(entry_id)
+
+    def _park(self, reason: str) -> None:
+        """Ends a chat that falls again and again; what may be to blame goes to the dead letters, unread."""
+        self._chat = Chat(self._around.policy, self._around.store.chat(self._user_id), new_id=_new_id)
+        step = self._chat.apply([ChatParked(reason)], now_ms=_now_ms())
+        entries = self._around.store.inbox_of(self._user_id)
+        for entry_id, raw in entries:
+            step.dead_letters += unread(decode_event(raw), entry_id, reason=reason, now_ms=_now_ms())
+            self._reloaded.add(entry_id)
+        self._commit(step, [entry_id for entry_id, _ in entries])
+        self._carry_out(step)
 
     # --- one step ---------------------------------------------------------------------------------------------------
 
@@ -345,6 +361,10 @@ class Interconnection(BridgeActor):
             "mailbox": mailbox_length(self),
             "last_poll_s": None if self._polled_s is None else round(time.monotonic() - self._polled_s, 1),
         }
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
 
 
 def _now_ms() -> int:

@@ -59,9 +59,13 @@ class WaitDue(msgspec.Struct, frozen=True):
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """Go on with what the record owes; `reload` says that it must be read first. registry → interconnection."""
+    """Go on with what the record owes. registry → interconnection.
+
+    `reload` says that the record must be read first; `parked`, where it is not empty, why the chat is to be ended.
+    """
 
     reload: bool = False
+    parked: str = ""
 
 
 class Drain(msgspec.Struct, frozen=True):

@@ -62,6 +62,7 @@ class InterconnectionRegistry(BridgeActor):
         self._leases: dict[int, Lease] = {}
         self._falls: dict[str, deque[float]] = defaultdict(deque)
         self._parked: dict[str, int] = {}
+        self._parkings = 0
         self._drains: list[tuple[set[str], gevent.event.Event]] = []
         self.handlers = {
             Entry: self._route,
@@ -97,11 +98,12 @@ class InterconnectionRegistry(BridgeActor):
         record: ChatRecord | None = None,
         guard_s: float = 0.0,
         reload: bool = False,
+        parked: str = "",
     ) -> Seat:
         ref = self._start(user_id, lease, registry=self.actor_ref, record=record, guard_s=guard_s)
         seat = self._seats[user_id] = Seat(ref, lease.partition)
         if record is not None or reload:
-            tell(ref, Resume(reload))
+            tell(ref, Resume(reload, parked))
         return seat
 
     def _let_go(self, idle: Idle) -> None:
@@ -163,12 +165,16 @@ class InterconnectionRegistry(BridgeActor):
         falls.append(time.monotonic())
         while falls[0] < time.monotonic() - FALLS_WINDOW_S:
             falls.popleft()
-        if len(falls) > FALLS_ALLOWED:
-            log.critical("an interconnection fell %d times and is parked: %s", len(falls), fallen.reason)
+        if len(falls) > FALLS_ALLOWED + 1:
+            log.critical("a chat could not even be ended: it stays as it is on record: %s", fallen.reason)
             self._parked[fallen.user_id] = seat.partition
             return
-        self._seat(fallen.user_id, lease, guard_s=RAISED_GUARD_S, reload=True)
+        if len(falls) > FALLS_ALLOWED:
+            log.critical("an interconnection fell %d times, so its chat is ended: %s", len(falls), fallen.reason)
+            self._parkings += 1
+        parked = fallen.reason if len(falls) > FALLS_ALLOWED else ""
+        self._seat(fallen.user_id, lease, guard_s=RAISED_GUARD_S, reload=True, parked=parked)
 
     def _snapshot(self) -> dict[str, Any]:
         refs = [seat.ref for seat in self._seats.values()]
-        return {"interconnections": len(refs), "mailbox": mailbox_length(self), "refs": refs}
+        return {"interconnections": len(refs), "mailbox": mailbox_length(self), "parked": self._parkings, "refs": refs}

@@ -165,6 +165,7 @@ def _policy(settings: Settings) -> Policy:
     return Policy(
         words=Texts.from_settings(settings),
         bot_delay_s=BotFlowConfig.from_settings(settings).delays_s,
+        connect_s=settings.main_context_time_out,
         max_wait_s=settings.max_wait,
         queue_update_interval_s=settings.queue_update_interval,
     )

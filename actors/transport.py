@@ -7,6 +7,7 @@ import ssl
 import time
 from typing import Any, Protocol
 
+import gevent
 import requests
 import requests.adapters
 import requests.utils
@@ -44,6 +45,17 @@ class _Adapter(requests.adapters.HTTPAdapter):
         conn.cert_reqs = "CERT_REQUIRED"
 
 
+class _TooLong(TimeoutError):
+    """The whole answer was not there in time."""
+
+
+def _is_late(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, _TooLong):
+        # The libraries between here and the socket raise their own errors about it.
+        error = error.__context__
+    return error is not None
+
+
 class SessionTransport:
     """One `requests.Session` for all calls to one neighbour. No cookies, no redirects, nothing from the environment."""
 
@@ -58,26 +70,31 @@ class SessionTransport:
 
     def send(self, call: HttpCall) -> HttpReply:
         """Carries the call. Its times are kept however slowly the answer drips in."""
-        deadline_s = time.monotonic() + call.total_timeout_s
         try:
-            response = self._session.request(
-                call.method,
-                call.url,
-                headers={"Accept-Encoding": "identity", **call.headers},
-                data=call.body or None,
-                timeout=(CONNECT_TIMEOUT_S, call.read_timeout_s),
-                allow_redirects=False,
-                stream=True,
-            )
-            body = self._whole_body(response, deadline_s)
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return HttpReply(response.status_code, headers, body)
+            # With an error of our own: gevent's is no Exception, and would end every actor of the process.
+            with gevent.Timeout(call.total_timeout_s, _TooLong()):
+                return self._exchange(call)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise RemoteUnavailable(f"{self.name} did not answer: {type(error).__name__}") from error
+            how = "took too long to answer" if _is_late(error) else f"did not answer: {type(error).__name__}"
+            raise RemoteUnavailable(f"{self.name} {how}") from error
 
-    def _whole_body(self, response: requests.Response, deadline_s: float) -> bytes:
+    def _exchange(self, call: HttpCall) -> HttpReply:
+        response = self._session.request(
+            call.method,
+            call.url,
+            headers={"Accept-Encoding": "identity", **call.headers},
+            data=call.body or None,
+            timeout=(CONNECT_TIMEOUT_S, call.read_timeout_s),
+            allow_redirects=False,
+            stream=True,
+        )
+        body = self._whole_body(response)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return HttpReply(response.status_code, headers, body)
+
+    def _whole_body(self, response: requests.Response) -> bytes:
         try:
-            body = self._read(response.raw, deadline_s)
+            body = self._read(response.raw)
         except BaseException:
             response.close()
             raise
@@ -85,14 +102,12 @@ class SessionTransport:
         response.raw.release_conn()
         return body
 
-    def _read(self, raw: Any, deadline_s: float) -> bytes:
+    def _read(self, raw: Any) -> bytes:
         body = bytearray()
         while chunk := raw.read1(CHUNK):
             body += chunk
             if len(body) > LARGEST_ANSWER:
                 raise RemoteGarbled(f"{self.name} answered more than {LARGEST_ANSWER} bytes")
-            if time.monotonic() > deadline_s:
-                raise RemoteUnavailable(f"{self.name} took too long to answer")
         return bytes(body)
 
 

@@ -279,6 +279,7 @@ def _bury(chat: Chat, event: Any, step: Step, direction: str) -> Delivery | None
                 at_ms=step.now_ms,
                 reason=event.reason,
                 delivery=delivery,
+                attempts=event.attempts,
             )
         )
     return delivery

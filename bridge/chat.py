@@ -22,10 +22,12 @@ from bridge.events import (
     CaseOpened,
     ChatEnded,
     ChatEstablished,
+    ChatParked,
     ChatQueued,
     ChatRefused,
     ChatRequested,
     ChatTransferred,
+    ConnectOverdue,
     ConnectRefused,
     ContactBlocked,
     ContactReady,
@@ -54,6 +56,8 @@ from bridge.step import Step
 
 NEW, CONNECTING, ON_HOLD = ChatState.NEW, ChatState.CONNECTING, ChatState.ON_HOLD
 ACTIVE, CLOSING = ChatState.ACTIVE, ChatState.CLOSING
+# The caller's clock began a little before the chat's own.
+JUST_BEFORE_MS = 250
 ENDS = (ChatState.CLOSED, ChatState.FAILED)
 
 
@@ -97,6 +101,8 @@ _ENDINGS: Row = {
     SessionExpired: Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.end_unserved)),
 }
 
+_PARKED = Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.leave, actions.end_unserved))
+
 TABLE: dict[ChatState, Row] = {
     NEW: {
         ConnectRequested: Cell(CONNECTING, (actions.begin,)),
@@ -121,6 +127,10 @@ TABLE: dict[ChatState, Row] = {
         SessionOpened: Cell(CONNECTING, (actions.note_session,)),
         SessionStale: Cell(CONNECTING, (actions.drop_session,)),
         ChatRequested: Cell(CONNECTING, (actions.note_requested, actions.answer_connected)),
+        ConnectOverdue: Cell(
+            CLOSING, (actions.refuse_connect, actions.salvage, actions.leave, actions.end_unserved)
+        ),
+        ChatParked: _PARKED,
         ConnectRefused: Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.end_unserved)),
         ChatQueued: Cell(ON_HOLD, (actions.note_queue, actions.hold)),
         QueueMoved: Cell(CONNECTING, (actions.note_queue,)),
@@ -133,6 +143,7 @@ TABLE: dict[ChatState, Row] = {
         UserMessageReceived: Cell(ON_HOLD, (actions.owe_agent_message,)),
         LeaveRequested: Cell(CLOSING, (actions.salvage, actions.keep_as_context, actions.leave)),
         FinishRequested: Cell(CLOSING, (actions.salvage, actions.leave, actions.end_finished)),
+        ChatParked: _PARKED,
         WaitExpired: Cell(CLOSING, (actions.salvage, actions.leave, actions.end_unserved)),
         ChatQueued: Cell(ON_HOLD, (actions.note_queue, actions.say_queue)),
         QueueMoved: Cell(ON_HOLD, (actions.note_queue, actions.say_queue)),
@@ -145,6 +156,7 @@ TABLE: dict[ChatState, Row] = {
         UserMessageReceived: Cell(ACTIVE, (actions.owe_agent_message,)),
         LeaveRequested: Cell(CLOSING, (actions.keep_as_context, actions.leave)),
         FinishRequested: Cell(CLOSING, (actions.leave, actions.end_finished)),
+        ChatParked: _PARKED,
         AgentLeft: Cell(ACTIVE, (actions.say_agent_left,)),
         ChatTransferred: Cell(ACTIVE, (actions.note_agent, actions.say_transferred)),
         ChatEstablished: Cell(ACTIVE, (actions.note_agent,)),
@@ -186,6 +198,8 @@ class Chat:
     def apply(self, events: Iterable[Event], *, now_ms: int) -> Step:
         """What follows from these events, in order, as one step. An event that has no cell changes nothing."""
         step = Step(now_ms=now_ms)
+        if self._overdue(now_ms):
+            self._apply_one(ConnectOverdue(), step)
         for event in events:
             self._apply_one(event, step)
         self._settle(step)
@@ -220,6 +234,13 @@ class Chat:
         if self.record:
             self.record.state = cell.state
         step.flight.append(FlightEntry(at_ms=step.now_ms, event=type(event).__name__, before=before, after=self.state))
+
+    def _overdue(self, now_ms: int) -> bool:
+        """Whether the chat is still opening while its caller was told that it is not: then no agent may ring."""
+        record = self.record
+        if record is None or record.state is not CONNECTING or record.ask is None:
+            return False
+        return now_ms - record.opened_at_ms >= self.policy.connect_s * 1000 - JUST_BEFORE_MS
 
     def _settle(self, step: Step) -> None:
         """CLOSING ends by itself as soon as nothing is owed to anybody."""

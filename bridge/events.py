@@ -65,6 +65,19 @@ class TextFound(Message, frozen=True):
     text: str
 
 
+class ConnectOverdue(Message, frozen=True):
+    """Whoever asked for the chat has been told that there was no answer in time."""
+
+    code: AnswerCode = "unavailable"
+    reason: str = "no answer in time"
+
+
+class ChatParked(Message, frozen=True):
+    """The chat's interconnection fell again and again; it is ended before it does so for ever."""
+
+    reason: str
+
+
 class SessionStale(Message, frozen=True):
     """The session ended before an agent was asked for: another one is needed."""
 
@@ -153,6 +166,7 @@ class UndeliverableToAgent(Message, frozen=True):
 
     delivery_id: str
     reason: str
+    attempts: int = 1
 
 
 class FileAttached(Message, frozen=True):
@@ -167,6 +181,7 @@ class FileRejected(Message, frozen=True):
 
     delivery_id: str
     reason: str
+    attempts: int = 1
 
 
 class DeliveredToUser(Message, frozen=True):
@@ -180,6 +195,7 @@ class UndeliverableToUser(Message, frozen=True):
 
     delivery_id: str
     reason: str
+    attempts: int = 1
 
 
 class BotTold(Message, frozen=True):
@@ -207,6 +223,8 @@ Event = (
     | SessionPolled
     | SessionStepped
     | TextFound
+    | ConnectOverdue
+    | ChatParked
     | SessionStale
     | SessionExpired
     | ChatQueued

@@ -55,5 +55,6 @@ class Breaker:
         self._failures += failed
         while self._calls and self._calls[0][0] < now_s - self._window_s:
             self._failures -= self._calls.popleft()[1]
-        if len(self._calls) >= self._least_calls and self._failures * 2 >= len(self._calls):
+        # Only a failure opens it: a success after many failures says that the neighbour is back.
+        if failed and len(self._calls) >= self._least_calls and self._failures * 2 >= len(self._calls):
             self._open_until_s = self._open_until_s or now_s + self._probe_every_s

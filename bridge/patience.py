@@ -92,7 +92,14 @@ def after_failure(attempt: Attempt, error: BridgeError, patience: Patience, *, n
         return Verdict(pause_s)
     if isinstance(command, SendToUser | TellBot) and attempt.tries <= patience.retries:
         return Verdict(backoff_s(attempt.tries, base_s=1.0))
-    return Verdict(None, _END[type(command)](command, error))
+    events = _END[type(command)](command, error)
+    return Verdict(None, tuple(_after(event, attempt.tries) for event in events))
+
+
+def _after(event: Event, tries: int) -> Event:
+    if isinstance(event, UndeliverableToAgent | UndeliverableToUser | FileRejected):
+        return msgspec.structs.replace(event, attempts=tries)
+    return event
 
 
 def _pause_s(attempt: Attempt, error: BridgeError) -> float:

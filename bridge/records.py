@@ -8,7 +8,16 @@ from enum import Enum
 import msgspec
 
 from bridge.desk import DeskSession
-from bridge.messages import Ask, BotState, ConnectRequest, Media, Provider, UserMessage
+from bridge.messages import (
+    Ask,
+    BotState,
+    ConnectRequest,
+    FrontDoorEvent,
+    Media,
+    Provider,
+    UserMessage,
+    UserMessageReceived,
+)
 
 CONTEXT_TTL_S = 86_400
 
@@ -129,6 +138,26 @@ def context_entry(message: UserMessage, *, client: str, now_ms: int) -> ContextE
         sender=message.sender,
         ttl=forgotten.isoformat().replace("+00:00", "Z"),
     )
+
+
+def unread(event: FrontDoorEvent, entry_id: str, *, reason: str, now_ms: int) -> list[DeadLetter]:
+    """What a user wrote, as a dead letter, when not even the chat may look at it; nothing for an ask."""
+    if not isinstance(event, UserMessageReceived):
+        return []
+    message = event.message
+    delivery = Delivery(
+        id=entry_id, text=message.text, owed_since_ms=message.sent_at_ms, message=message, media=message.media
+    )
+    letter = DeadLetter(
+        chat_id="",
+        user_id=message.user_id,
+        provider=message.provider,
+        direction="to_agent",
+        at_ms=now_ms,
+        reason=reason,
+        delivery=delivery,
+    )
+    return [letter]
 
 
 _record_decoder = msgspec.json.Decoder(ChatRecord)

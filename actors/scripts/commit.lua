@@ -18,8 +18,9 @@ local function list()
   return items
 end
 -- Entries that were handled go, also when this step was written before and only its entries came again.
-for _, entry in ipairs(list()) do
-  redis.call('XDEL', KEYS[3], entry)
+local entries, gone = list(), 0
+for _, entry in ipairs(entries) do
+  gone = gone + redis.call('XDEL', KEYS[3], entry)
 end
 local user, record, over = ARGV[2], ARGV[3], ARGV[4] == '1'
 if record ~= '' then
@@ -55,8 +56,12 @@ if #context > 0 then
   redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -tonumber(ARGV[7]) - 1)
   redis.call('EXPIRE', KEYS[5], ARGV[6])
 end
-for _, letter in ipairs(list()) do
-  redis.call('XADD', KEYS[6], '*', 'letter', letter)
+-- Without a record the entries alone tell a step from its repeat; context is told apart by itself.
+local letters, repeated = list(), record == '' and #entries > 0 and gone == 0
+if not repeated then
+  for _, letter in ipairs(letters) do
+    redis.call('XADD', KEYS[6], '*', 'letter', letter)
+  end
 end
 local flight = list()
 for _, entry in ipairs(flight) do

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -119,7 +120,7 @@ class SentinelCluster:
     def __enter__(self) -> SentinelCluster:
         for server in (self.primary, *self.replicas):
             server.start()
-        self._wait_for(lambda: self.primary.client.info("replication")["connected_slaves"] == len(self.replicas))
+        self._wait_for(lambda: self._replicas_of(self.primary) == len(self.replicas))
         for sentinel in self.sentinels:
             sentinel.start()
         self._wait_for(lambda: all(self._knows_all(sentinel) for sentinel in self.sentinels))
@@ -141,11 +142,25 @@ class SentinelCluster:
         address = self.sentinels[0].client.execute_command("SENTINEL", "get-master-addr-by-name", self.MASTER)
         return int(address[1])
 
+    def server_at(self, port: int) -> RedisProcess:
+        """The server that listens there, whatever its part is now."""
+        return next(server for server in (self.primary, *self.replicas) if server.port == port)
+
+    def wait_until_whole(self, *, timeout_s: float = 30.0) -> None:
+        """Waits until the primary of the moment has all the others as its replicas again."""
+        self._wait_for(
+            lambda: self._replicas_of(self.server_at(self.primary_port())) == len(self.replicas), timeout_s=timeout_s
+        )
+
     def wait_for_failover(self, old_port: int, *, timeout_s: float = 20.0) -> float:
         """Waits until another primary is named; how many seconds that took."""
         began_s = time.monotonic()
         self._wait_for(lambda: self.primary_port() != old_port, timeout_s=timeout_s)
         return time.monotonic() - began_s
+
+    @staticmethod
+    def _replicas_of(server: RedisProcess) -> int:
+        return int(server.client.info("replication")["connected_slaves"])
 
     def _knows_all(self, sentinel: RedisProcess) -> bool:
         state = sentinel.client.execute_command("SENTINEL", "master", self.MASTER)
@@ -153,10 +168,10 @@ class SentinelCluster:
         return int(known["num-slaves"]) == len(self.replicas) and int(known["num-other-sentinels"]) == 2
 
     @staticmethod
-    def _wait_for(condition: object, *, timeout_s: float = 20.0) -> None:
+    def _wait_for(condition: Callable[[], bool], *, timeout_s: float = 20.0) -> None:
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
-            if condition():  # type: ignore[operator]
+            if condition():
                 return
             time.sleep(0.05)
         raise RuntimeError("the Redis servers did not find each other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ GUIDE = {
     "GET /control/ledger?after=&limit=&kind=&name=": "what was accepted, in order; `name` is a session or a user",
     "GET /control/events?after=&wait_s=": "the entries after a number, waiting for the first of them",
     "GET /control/requests": "requests by method, path and status",
+    "GET /control/counts?kinds=": "sessions by status, polls held, and the ledger's entries of these kinds",
 }
 
 
@@ -238,6 +240,7 @@ class LedgerResource:
     """The ledger, whole, in parts, or as it grows."""
 
     def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
         self._ledger = simulator.ledger
 
     def on_get(self, req: Request, resp: Response) -> None:
@@ -258,6 +261,15 @@ class LedgerResource:
 
     def on_get_requests(self, req: Request, resp: Response) -> None:
         resp.media = {"requests": self._ledger.request_table(), "overlaps": dict(self._ledger.overlaps)}
+
+    def on_get_counts(self, req: Request, resp: Response) -> None:
+        chats = self._simulator.chats()
+        resp.media = {
+            "sessions": Counter(chat.status for chat in chats),
+            "polled": sum(chat.poll is not None for chat in chats),
+            "entries": {kind: self._ledger.count(kind) for kind in req.get_param_as_list("kinds", default=[])},
+            "last": self._ledger.last_number(),
+        }
 
     def _show(self, resp: Response, entries: list[Any]) -> None:
         shown = {"entries": entries, "last": self._ledger.last_number()}
@@ -300,6 +312,7 @@ def add_routes(app: falcon.App[Request, Response], simulator: Simulator) -> None
     app.add_route("/control/ledger", ledger)
     app.add_route("/control/events", ledger, suffix="events")
     app.add_route("/control/requests", ledger, suffix="requests")
+    app.add_route("/control/counts", ledger, suffix="counts")
     app.add_error_handler(NoSuchChat, _answer(404, lambda error: f"no such chat: {error.args[0]}"))
     app.add_error_handler(NotNow, _answer(409, str))
     app.add_error_handler(msgspec.MsgspecError, _answer(400, str))

@@ -14,10 +14,14 @@ Found = TypeVar("Found")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that happened. `user` is a bot user's id, or the visitor's name where Live Agent knows no more."""
+    """One thing that happened. `user` is a bot user's id, or the visitor's name where Live Agent knows no more.
+
+    `at_ms` is the time of day; `at_ns` the monotonic clock, which all processes of a host share: for measuring.
+    """
 
     number: int
     at_ms: int
+    at_ns: int
     kind: str
     session: str = ""
     user: str = ""
@@ -46,7 +50,8 @@ class Ledger:
         """Appends an entry and wakes whoever waits."""
         number = self._dropped + len(self._entries) + 1
         at_ms = int(time.time() * 1000)
-        entry = Entry(number=number, at_ms=at_ms, kind=kind, session=session, user=user, **fields)
+        at_ns = time.monotonic_ns()
+        entry = Entry(number=number, at_ms=at_ms, at_ns=at_ns, kind=kind, session=session, user=user, **fields)
         self._entries.append(entry)
         for name in {"", session, user}:
             self._index[kind, name].append(entry)
@@ -84,6 +89,10 @@ class Ledger:
     def entries(self, kind: str, name: str = "") -> list[Entry]:
         """Every entry of a kind, or those of one session or user."""
         return list(self._index.get((kind, name), ()))
+
+    def count(self, kind: str) -> int:
+        """How many entries of a kind there are."""
+        return len(self._index.get((kind, ""), ()))
 
     def since(self, after: int, *, limit: int = 1000) -> list[Entry]:
         """Up to `limit` entries numbered above `after`; the oldest may have been dropped (`ledger_limit`)."""

@@ -23,10 +23,11 @@ from bridge.actors.base import BridgeActor, Ref
 from bridge.actors.connections import Connections
 from bridge.actors.leases import Lease
 from bridge.actors.store import Store
+from bridge.desk import LiveAgentSession
 from bridge.messages import ConnectRequest, UserMessage, UserMessageReceived
 from bridge.ops.sandbox_settings import sandbox_environ
 from bridge.partitions import Keys
-from bridge.records import ChatRecord, ChatState
+from bridge.records import ChatRecord, ChatState, Delivery
 from bridge.settings import Settings, load_settings
 
 Found = TypeVar("Found")
@@ -254,7 +255,7 @@ def wants_chat(user: str = "5215573735001") -> ConnectRequest:
         bot_id="bot-1",
         name="Ana",
         provider="whatsapp",
-        email="ana@example.com",
+        email=f"{user}@example.com",
         phone_number=user,
     )
 
@@ -263,6 +264,28 @@ def chat_record(user: str = "5215573735001", **more: Any) -> ChatRecord:
     """An open chat, as it is written down."""
     fields: dict[str, Any] = {"chat_id": uuid.uuid4().hex, "state": ChatState.CONNECTING, "opened_at_ms": now_ms()}
     return ChatRecord(request=wants_chat(user), **{**fields, **more})
+
+
+def desk_session(**more: Any) -> LiveAgentSession:
+    """A session at the desk, opened just now."""
+    fields: dict[str, Any] = {"session_id": "s-1", "key": "key", "affinity": "aff", "opened_at_ms": now_ms()}
+    return LiveAgentSession(**{**fields, **more})
+
+
+def active_chat(user: str = "5215573735001", *texts: str, **more: Any) -> ChatRecord:
+    """A chat with an agent, who is owed these texts."""
+    owed = [Delivery(id=f"c-a{n}", text=text, owed_since_ms=now_ms()) for n, text in enumerate(texts, 1)]
+    fields: dict[str, Any] = {
+        "state": ChatState.ACTIVE,
+        "contact_id": "003",
+        "case_id": "500",
+        "session": desk_session(),
+        "requested": True,
+        "agent_name": "Luz",
+        "owed_count": len(texts),
+        "to_agent": owed,
+    }
+    return chat_record(user, **{**fields, **more})
 
 
 def take(store: Store, user_or_partition: str | int, worker: str = "w1", *, held_s: float = LONG_S) -> Lease:

@@ -13,7 +13,7 @@ from bridge.actors import feed as feed_module
 from bridge.actors.feed import Feed
 from bridge.actors.mail import Entry
 from bridge.actors.store import Commit, Store
-from bridge.messages import UserMessageReceived
+from bridge.messages import UserMessageReceived, encode_event
 from bridge.partitions import Keys
 
 USER = "5215573735001"
@@ -241,24 +241,27 @@ def test_an_answer_that_got_lost_on_its_way_is_asked_for_again(
     line.close()
 
 
-def test_a_store_whose_ids_went_back_is_read_from_the_start(
-    place: Place, heard: Heard, feed_on: FeedOn
+@pytest.mark.redis
+def test_after_a_fail_over_that_took_the_ids_back_nothing_is_passed_over(
+    redis_server: RedisServer, heard: Heard, feed_on: FeedOn
 ) -> None:
-    house = Household(place.store(), USER)
-    feed = feed_on(place, house.partition)
+    line = Proxy(redis_server.port)
+    behind, direct = Place(line.address), Place(redis_server.address)
+    direct.client, direct.keys = behind.client, behind.keys
+    house = Household(direct.store(), USER)
+    feed_on(behind, house.partition)
     house.says("1")
     heard_all(heard, "1")
-    inbox: Any = place.keys.of(house.partition, "inbox")
-    place.raw.delete(inbox)
-    place.raw.xadd(inbox, _fields("after the fail-over"), id="5-0")
-    settle()
-    feed._rewind()
+    inbox: Any = direct.keys.of(house.partition, "inbox")
+    line.close()
+    direct.raw.delete(inbox)
+    direct.raw.xadd(inbox, _fields("after the fail-over"), id="5-0")
+    line.reopen()
     heard_all(heard, "1", "after the fail-over")
+    line.close()
 
 
 def _fields(text: str) -> Any:
-    from bridge.messages import encode_event
-
     return {"user": USER, "event": encode_event(UserMessageReceived(said(text)))}
 
 

@@ -194,34 +194,46 @@ def test_one_who_fell_is_raised_again_from_the_record(office: Office) -> None:
     assert not second.alive
 
 
-def test_one_who_falls_more_than_three_times_in_a_minute_is_parked(
+def fall(office: Office, times: int) -> None:
+    for _ in range(times):
+        office.told(Fallen("ana", "KeyError on Entry"))
+
+
+def test_one_who_falls_more_than_three_times_in_a_minute_is_raised_to_end_the_chat(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
     office.gains(1, chat_record("ana"), chat_record("luis"))
-    for _ in range(FALLS_ALLOWED):
-        office.told(Fallen("ana", "KeyError on Entry"))
-    assert len(office.of("ana")) == FALLS_ALLOWED + 1 == 4
-    office.told(Fallen("ana", "KeyError on Entry"))
-    assert not any(one.alive for one in office.of("ana"))
-    assert "fell 4 times and is parked: KeyError on Entry" in caplog.text
+    fall(office, FALLS_ALLOWED)
+    raised = [one.heard.of(Resume) for one in office.of("ana")[1:]]
+    assert raised == [[Resume(reload=True)]] * 3
+    fall(office, 1)
+    assert office.of("ana")[-1].heard.of(Resume) == [Resume(reload=True, parked="KeyError on Entry")]
+    assert [one.alive for one in office.of("ana")] == [False] * 4 + [True]
+    assert "fell 4 times, so its chat is ended: KeyError on Entry" in caplog.text
     assert office.of("luis")[0].alive
+    snapshot: Any = office.ref.ask(Snapshot(), timeout=5)
+    assert snapshot["parked"] == 1
 
 
-def test_nobody_begins_a_second_chat_for_one_who_is_parked(office: Office) -> None:
+def test_one_who_falls_even_then_is_not_raised_again(office: Office) -> None:
     office.gains(1, chat_record("ana"))
-    for _ in range(FALLS_ALLOWED + 1):
-        office.told(Fallen("ana", "KeyError on Entry"))
+    fall(office, FALLS_ALLOWED + 2)
+    assert [one.alive for one in office.of("ana")] == [False] * 5
+
+
+def test_nobody_begins_a_second_chat_for_one_who_is_not_raised_again(office: Office) -> None:
+    office.gains(1, chat_record("ana"))
+    fall(office, FALLS_ALLOWED + 2)
     office.entry("ana", "is anybody there?")
     office.entry("luis", "hola")
     office.handled()
-    assert not any(one.alive for one in office.of("ana"))
+    assert [one.alive for one in office.of("ana")] == [False] * 5
     assert office.of("luis")[0].texts == ["hola"]
 
 
-def test_one_who_is_parked_is_tried_again_by_the_next_owner(office: Office) -> None:
+def test_one_who_is_not_raised_again_is_tried_by_the_next_owner(office: Office) -> None:
     office.gains(1, chat_record("ana"))
-    for _ in range(FALLS_ALLOWED + 1):
-        office.told(Fallen("ana", "KeyError on Entry"))
+    fall(office, FALLS_ALLOWED + 2)
     office.told(PartitionLost(1))
     office.gains(1, chat_record("ana"))
     office.entry("ana", "again")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import gevent
 import msgspec
 import pytest
-import redis
 from actor_parts import (
     PARTITIONS,
     Place,
@@ -215,7 +216,9 @@ def test_context_is_forgotten_after_a_day(place: Place, store: Store) -> None:
     for age_s in (2 * DAY_S, DAY_S + 60, DAY_S - 60):
         post(store, said(str(age_s), sent_at_ms=now_ms() - age_s * 1000))
     assert texts(store) == [str(DAY_S - 60)]
-    left: Any = place.raw.ttl(store.keys.of(store.keys.partition(USER), "context", USER))
+    key = store.keys.of(store.keys.partition(USER), "context", USER)
+    assert place.raw.zcard(key) == 1
+    left: Any = place.raw.ttl(key)
     assert left == pytest.approx(DAY_S, abs=5)
 
 
@@ -306,13 +309,25 @@ def test_a_commit_that_is_repeated_writes_once(place: Place, store: Store, over:
 
 
 def test_a_commit_without_a_record_may_be_repeated_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    lease = take(store, USER)
+    lease, before = take(store, USER), datetime.now(UTC)
     step = Commit(user_id=USER, context=[said("kept")])
     store.commit(lease, step)
+    [entry] = store.context(USER)
+    forgotten = datetime.fromisoformat(entry.ttl) - before
+    assert forgotten.total_seconds() == pytest.approx(DAY_S, abs=5)
     real = store_module._now_ms
     monkeypatch.setattr(store_module, "_now_ms", lambda: real() + 60_000)
     store.commit(lease, step)
     assert texts(store) == ["kept"]
+
+
+def test_dead_letters_without_a_record_are_written_once_too(place: Place, store: Store) -> None:
+    lease = take(store, USER)
+    store.ask(ConnectRequested(wants_chat(USER)))
+    step = Commit(user_id=USER, entries=place.inbox(USER), dead_letters=[letter("one"), letter("two")])
+    for _ in range(2):
+        store.commit(lease, step)
+    assert [dead.delivery.text for dead in letters(place)] == ["one", "two"]
 
 
 def test_a_chat_that_is_over_leaves_an_ended_record_for_a_day(place: Place, store: Store) -> None:
@@ -322,6 +337,7 @@ def test_a_chat_that_is_over_leaves_an_ended_record_for_a_day(place: Place, stor
     partition = lease.partition
     assert store.chat(USER) is None
     assert store.chats(partition) == []
+    assert not place.raw.hgetall(store.keys.of(partition, "loads")), "a count stays behind for every user for ever"
     raw: Any = place.raw.get(store.keys.of(partition, "ended", USER))
     assert decode_record(raw) == ended
     left: Any = place.raw.ttl(store.keys.of(partition, "ended", USER))
@@ -603,10 +619,9 @@ def test_a_message_is_only_stored_when_a_replica_has_it_too(tmp_path: Path) -> N
         store.commit(lease, step)
         copy = replica.client()
         assert copy.hexists(store.keys.of(lease.partition, "chats"), USER)
-        control = master.client()
-        offset = _offset(control)
+        changes = _changes(master)
         store.commit(lease, step)
-        assert _offset(control) > offset, "a repeat that writes nothing has nothing to wait for"
+        assert _changes(master) > changes, "a repeat that writes nothing has nothing to wait for"
         replica.process.kill()
         replica.process.wait()
         with pytest.raises(StoreUnavailable):
@@ -623,7 +638,13 @@ def _posted(store: Store, message: UserMessage) -> str:
         return ""
 
 
-def _offset(client: redis.Redis) -> int:
-    info: Any = client.info("replication")
-    offset: int = info["master_repl_offset"]
-    return offset
+def _changes(server: RedisServer) -> int:
+    info: Any = server.client().info("persistence")
+    changes: int = info["rdb_changes_since_last_save"]
+    return changes
+
+
+def test_hundreds_may_post_at_the_same_moment(place: Place, store: Store) -> None:
+    posting = [gevent.spawn(post, store, said(str(number), user=f"user-{number}")) for number in range(400)]
+    gevent.joinall(posting, timeout=20)
+    assert [one.get(block=False) for one in posting] == ["context"] * 400

@@ -187,8 +187,8 @@ def drip(head: bytes, *, every_s: float = 0.02) -> Answer:
     return answer
 
 
-@pytest.mark.parametrize("framing", [b"Content-Length: 900\r\n\r\n", b"\r\n"])
-def test_a_body_that_drips_is_given_up_in_time(serve: Serve, line: SessionTransport, framing: bytes) -> None:
+@pytest.mark.parametrize("framing", [b"Content-Length: 900\r\n\r\n", b"\r\n", b"X: "])
+def test_a_head_or_body_that_drips_is_given_up_in_time(serve: Serve, line: SessionTransport, framing: bytes) -> None:
     host = serve(drip(b"HTTP/1.1 200 OK\r\n" + framing))
     began_s = time.monotonic()
     with pytest.raises(RemoteUnavailable, match="the neighbour took too long"):

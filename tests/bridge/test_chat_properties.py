@@ -34,6 +34,7 @@ from chat_neighbours import FAULTS, Fault, Neighbours, numbered  # isort: skip
 from chat_stage import CONNECT, FINISH, USER, policy  # isort: skip
 
 SELDOM = st.sampled_from((False, False, False, False, True))
+NEXT = ("moves", "ends", "time", "nothing")
 TALKING = (ChatState.CONNECTING, ChatState.ON_HOLD, ChatState.ACTIVE)
 # Results that a neighbour's repeat could bring twice. Whatever speaks of the session is kept away by its token.
 REPEATABLE = (DeliveredToAgent, UndeliverableToAgent, DeliveredToUser, UndeliverableToUser, FileAttached, BotTold)
@@ -136,14 +137,23 @@ class World(RuleBasedStateMachine):
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 
-    @initialize(far=st.sampled_from((0, 1, 1, 2, 3, 4, 4, 4)), drops_repeats=st.booleans())
-    def a_chat_is_under_way(self, far: int, drops_repeats: bool) -> None:
-        """From no chat at all to one that an agent has been briefed for."""
+    @initialize(
+        far=st.sampled_from((0, 1, 2, 3, 4, 4, 4, 4)),
+        drops_repeats=st.booleans(),
+        texts=st.integers(0, 3),
+        then=st.sampled_from(("", *NEXT)),
+    )
+    def a_chat_is_under_way(self, far: int, drops_repeats: bool, texts: int, then: str) -> None:
+        """From no chat at all to one in which a text to the agent has just gone astray."""
         self.others.desk.drops_repeats = drops_repeats
         talk = (self.connect, self.all_goes_well_for_a_while, self.others.desk.accept, self.all_goes_well_for_a_while)
         for begin in talk[:far]:
             begin()
         assert far < 4 or self.chat.state is ChatState.ACTIVE
+        for _ in range(texts):
+            self.user_writes(word=False, file=False)
+        if far == 4 and texts and then:
+            self.a_text_is_taken(then=then, fault="drop after")
 
     @precondition(lambda self: self.chat.state is ChatState.NEW)
     @rule()
@@ -234,6 +244,24 @@ class World(RuleBasedStateMachine):
         if lane in self.under_way:
             self.end(lane, fault)
 
+    @precondition(lambda self: self.others.desk.phase == "active" and self._sends_to_agent())
+    @rule(then=st.sampled_from(NEXT), fault=st.sampled_from(("drop after", "")))
+    def a_text_is_taken(self, then: str, fault: Fault) -> None:
+        """The most delicate moment: the desk has the text, we may not know it, and something else happens."""
+        self.end(Lane.DESK, fault)
+        if Lane.DESK not in self.under_way:
+            return
+        if then == "moves":
+            self.others.desk.broken = True
+        elif then == "ends":
+            self.others.desk.end("ChatEnded", "agent")
+        elif then == "time":
+            self.now_ms += 60_000
+            self.end(Lane.DESK, "500")
+
+    def _sends_to_agent(self) -> bool:
+        return Lane.DESK in self.under_way and isinstance(self.under_way[Lane.DESK].command, SendToAgent)
+
     @precondition(lambda self: self.under_way)
     @rule()
     def all_goes_well_for_a_while(self) -> None:
@@ -290,6 +318,8 @@ class World(RuleBasedStateMachine):
         for message in self.written:
             self._check_user_message(message)
         self._check_agent_texts()
+        mine = [numbered(text) for text in self.others.desk.heard if text.startswith(("text", "caption"))]
+        assert mine == sorted(mine), "the user's texts came out of order"
         assert self.others.desk.too_early == 0
         assert set(self.others.told) <= {"success", "timeout", "blocked"}
 

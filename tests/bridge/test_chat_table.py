@@ -27,6 +27,8 @@ CaseOpened             .            connecting   .         .         closing   .
 SessionOpened          .            connecting   .         .         .         .       .
 ChatRequested          .            connecting   .         .         closing   .       .
 ConnectRefused         .            closing      .         .         .         .       .
+ConnectOverdue         .            closing      .         .         .         .       .
+ChatParked             .            closing      closing   closing   .         .       .
 SessionStale           .            connecting   .         .         .         .       .
 SessionPolled          .            connecting   on_hold   active    closing   .       .
 SessionStepped         .            connecting   on_hold   active    closing   .       .

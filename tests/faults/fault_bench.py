@@ -82,6 +82,14 @@ class Talks(Load):
         self._simulator.say(talk.user, text)
         return text
 
+    def await_agents(self) -> None:
+        """Waits until everybody has an agent who was greeted; `open` without the connects."""
+        self._simulator.wait_for(lambda: all(self._has_agent(talk) for talk in self.talks), PATIENCE_S)
+
+    def written_at_agent(self, talk: Talk) -> list[str]:
+        """What the agent was shown of what the user wrote."""
+        return [text for text in self._simulator.agent_texts(talk.user) if text.startswith("written")]
+
     def exchange(self, rounds: int = 1) -> None:
         """Both sides of every chat send that many texts, all chats at once."""
         pool = gevent.pool.Pool(50)
@@ -93,6 +101,11 @@ class Talks(Load):
         for _ in range(rounds):
             self.write(talk)
             self.say(talk)
+
+    def break_off(self) -> None:
+        """Nobody sends any more, and nobody waits for an answer."""
+        self._stopped = True
+        self._talking.kill()
 
     def must_be_whole(self, *, timeout_s: float = PATIENCE_S) -> None:
         """Everything that was sent arrived, once, in order, and no two polls of a session overlapped."""
@@ -129,6 +142,7 @@ class Bench:
         self.hosts = hosts
         self.caller = Caller(hosts.urls)
         self._keys = Keys("salesforce", PARTITIONS)
+        self._all_talks: list[Talks] = []
 
     # --- talking ----------------------------------------------------------------------------------------------------
 
@@ -140,7 +154,9 @@ class Bench:
 
     def strangers(self, chats: int = 1) -> Talks:
         """Users whom nobody has met; `open` brings them to an agent."""
-        return Talks(self.simulator, self.caller, chats=chats)
+        talks = Talks(self.simulator, self.caller, chats=chats)
+        self._all_talks.append(talks)
+        return talks
 
     def connect_later(self, user: str) -> gevent.Greenlet:
         """A connect under way; its value is the status, 0 when the answer was lost."""
@@ -183,8 +199,11 @@ class Bench:
 
     def polled_since(self, talks: Talks, moment_ms: int) -> bool:
         """Whether every chat was polled again."""
-        polled = {entry.session for entry in self.simulator.entries("poll_began") if entry.at_ms > moment_ms}
-        return all(self.simulator.chat(user).id in polled for user in talks.users)
+        return all(self._last_poll_ms(user) > moment_ms for user in talks.users)
+
+    def _last_poll_ms(self, user: str) -> int:
+        polls = self.simulator.entries("poll_began", self.simulator.chat(user).id)
+        return polls[-1].at_ms if polls else 0
 
     def takeovers_s(self, blows: Sequence[Blow]) -> list[float]:
         """How long the chats that a kill hit went without a poll, sorted."""
@@ -198,6 +217,9 @@ class Bench:
 
     def clear(self) -> None:
         """No fault is armed, every host is up, nobody talks any more."""
+        for talks in self._all_talks:
+            talks.break_off()
+        self._all_talks.clear()
         self.simulator.faults.clear()
         for host in self.hosts.all:
             if host.ended:

@@ -15,7 +15,7 @@ from bridge.ops.sandbox_settings import sandbox_environ
 from bridge.ops.service_process import ServiceProcess
 from bridge.ops.simulator import Simulator
 
-HOLD_S = 2.0
+HOLD_S = 1.0
 
 Serve = Callable[[Mapping[str, str]], Bot]
 

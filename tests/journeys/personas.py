@@ -171,9 +171,13 @@ class BotUser:
         """Writes a text; gives the webhook's body, to be repeated."""
         return self.hook(self.text_body(text))
 
-    def send(self, kind: str, **content: Any) -> Json:
-        """Sends anything that is no text: `send("image", url=…)`."""
+    def send(self, kind: str, content: Any) -> Json:
+        """Sends anything that is no text."""
         return self.hook(self._body(kind, content))
+
+    def send_file(self, kind: str, url: str, **said: str) -> Json:
+        """Sends a file that lies at that URL, with a caption and a mimeType if they are given."""
+        return self.send(kind, {"url": url, **said})
 
     def hook(self, body: Json) -> Json:
         """Has the channel deliver it, which must go well."""

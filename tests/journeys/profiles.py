@@ -14,6 +14,7 @@ QUICK = {
     "botrunner_timeout": "0.1",
     "studio_ng_timeout": "0.1",
     "sleep_long_polling_s": "0.2",
+    "max_retries": "1",
     "integration_chan_rate_limit": "1000",
     "saleforce_chan_rate_limit": "1000",
 }
@@ -75,9 +76,7 @@ IMPATIENT = OUTSIDE_DEV | {
 
 _key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
 PUBLIC_KEY = (
-    _key.public_key()
-    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    .decode()
+    _key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 )
 
 # Signed webhooks, person accounts; logs in by a signed assertion, again every second.

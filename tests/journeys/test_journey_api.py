@@ -177,9 +177,11 @@ def test_the_salesforce_role_may_not_do_what_the_bot_may(bot: Bot, user: BotUser
 def test_many_wrong_logins_are_slowed_down_and_tokens_that_were_given_go_on(serve: Serve) -> None:
     bot = serve(IMPATIENT)
     assert bot.token
-    answers = [bot.log_in("yaloUser", f"guess {number}") for number in range(40)]
-    assert {answer.status_code for answer in answers} == {401, 429}
-    assert int(answers[-1].headers["Retry-After"]) > 0
+    for number in range(40):
+        if (answer := bot.log_in("yaloUser", f"guess {number}")).status_code != 401:
+            break
+    assert (answer.status_code, number) == (429, 10)
+    assert int(answer.headers["Retry-After"]) > 0
     assert bot.call("GET", "/v1/tokens/check").status_code == 200
 
 
@@ -202,7 +204,8 @@ def test_a_webhook_as_the_seeds_write_it_is_taken(bot: Bot, provider: str, body:
 
 @pytest.mark.parametrize("provider", ["whatsapp", "facebook"])
 def test_a_webhook_that_makes_no_sense_is_refused_in_the_seeds_words(bot: Bot, provider: str) -> None:
-    for body in ({}, [], "text", {"type": "text"}, {"message": {"entry": "no list"}, "type": 4}):
+    bodies: list[Any] = [{}, [], "text", {"type": "text"}, {"message": {"entry": "no list"}, "type": 4}]
+    for body in bodies:
         assert said(bot.webhook(provider, body)) == (400, MALFORMED)
 
 
@@ -214,13 +217,14 @@ def test_a_webhook_must_be_signed_where_the_operator_says_so(serve: Serve) -> No
     secret = SIGNED["integrations_signature"]
     good = "sha256=" + hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
     url = f"{bot.url}/v1/integrations/whatsapp/webhook"
-    for headers, status in (
+    cases: list[tuple[Json, int]] = [
         ({}, 403),
         ({"X-Yalo-Signature": "a guess"}, 403),
-        ({"X-Hub-Signature-256": good[:-1] + "0"}, 403 if good[-1] != "0" else 200),
+        ({"X-Hub-Signature-256": "sha256=" + "0" * 64}, 403),
         ({"X-Hub-Signature-256": good}, 200),
         ({"X-Yalo-Signature": secret}, 200),
-    ):
+    ]
+    for headers, status in cases:
         answer = requests.post(url, data=raw, headers=headers, timeout=10)
         assert said(answer)[0] == status, headers
     assert user.context() == ["hola"]
@@ -260,7 +264,7 @@ def test_there_are_no_other_providers_to_register(bot: Bot) -> None:
 def test_context_looks_as_in_the_seeds(bot: Bot, user: BotUser) -> None:
     text = user.say("Ayuda 🤖\n")
     bot.say(user, "¿En qué puedo ayudarte?")
-    image = user.send("image", url="https://example.com/a.jpg", caption="mi ticket", mimeType="image/jpeg")
+    image = user.send_file("image", "https://example.com/a.jpg", caption="mi ticket", mimeType="image/jpeg")
     first, second, third = bot.context(user)
     assert set(first) == {"userId", "client", "timestamp", "text", "from", "ttl"}
     assert first | {"ttl": ""} == {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from conftest import Serve
-from personas import WAIT, Bot, BotUser, MessengerUser
+from personas import WAIT, Bot, BotUser, MessengerUser, together
 from profiles import IMPATIENT, PRODUCTION, QUICK
 
 from bridge.ops.simulator import Simulator
@@ -23,11 +25,14 @@ def after_s(simulator: Simulator, user: BotUser, kind: str) -> float:
 # --- success ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reason", ["agent", "client", "clientIdleTimeout", "unknown", "somethingNew"])
-def test_a_chat_that_the_desk_ends_after_a_talk_is_a_success(user: BotUser, reason: str) -> None:
-    user.talk()
-    user.agent.end(reason)
-    user.must_go_back(SUCCESS)
+def test_a_chat_that_the_desk_ends_after_a_talk_is_a_success(bot: Bot) -> None:
+    def journey(reason: str) -> None:
+        user = bot.new_user().talk()
+        user.agent.end(reason)
+        user.must_go_back(SUCCESS)
+
+    reasons = ("agent", "client", "clientIdleTimeout", "unknown", "somethingNew")
+    together({reason: partial(journey, reason) for reason in reasons})
 
 
 def test_the_bot_is_told_of_success_at_once_and_after_the_agents_last_words(
@@ -72,11 +77,14 @@ def test_where_there_is_no_chat_there_is_nothing_to_finish(bot: Bot, user: BotUs
 # --- timeout ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reason", ["Unavailable", "Blocked", "InternalFailure", "NoPost", "Unknown"])
-def test_a_request_that_fails_is_a_timeout(simulator: Simulator, user: BotUser, reason: str) -> None:
-    user.wait_on_hold()
-    simulator.fail(user.agent.who, reason=reason)
-    user.must_go_back(TIMEOUT)
+def test_a_request_that_fails_is_a_timeout(simulator: Simulator, bot: Bot) -> None:
+    def journey(reason: str) -> None:
+        user = bot.new_user().wait_on_hold()
+        simulator.fail(user.agent.who, reason=reason)
+        user.must_go_back(TIMEOUT)
+
+    reasons = ("Unavailable", "Blocked", "InternalFailure", "NoPost", "Unknown")
+    together({reason: partial(journey, reason) for reason in reasons})
 
 
 def test_a_request_that_fails_before_it_is_queued_is_a_timeout(simulator: Simulator, user: BotUser) -> None:
@@ -101,12 +109,14 @@ def test_a_session_that_is_lost_is_a_timeout(simulator: Simulator, user: BotUser
     user.must_go_back(TIMEOUT)
 
 
-@pytest.mark.parametrize("status", [400, 404, 405])
-def test_a_poll_that_is_refused_for_good_is_a_timeout(simulator: Simulator, user: BotUser, status: int) -> None:
-    user.talk()
-    simulator.add_fault("*/System/Messages", session=user.agent.session, status=status, times=0)
-    user.agent.say("nadie lo lee")
-    user.must_go_back(TIMEOUT)
+def test_a_poll_that_is_refused_for_good_is_a_timeout(simulator: Simulator, bot: Bot) -> None:
+    def journey(status: int) -> None:
+        user = bot.new_user().talk()
+        simulator.add_fault("*/System/Messages", session=user.agent.session, status=status, times=0)
+        user.agent.say("nadie lo lee")
+        user.must_go_back(TIMEOUT)
+
+    together({str(status): partial(journey, status) for status in (400, 404, 405)})
 
 
 def test_a_chat_that_salesforce_refuses_is_a_timeout_and_the_caller_is_told_why(
@@ -150,32 +160,44 @@ def test_a_chat_whose_caller_gave_up_does_not_ring_an_agent_later(simulator: Sim
     assert not simulator.entries("chat_requested", user.name)
 
 
+def test_a_chat_that_the_desk_took_too_late_is_left_again(simulator: Simulator, serve: Serve) -> None:
+    bot = serve(IMPATIENT)
+    user = bot.new_user()
+    simulator.add_fault("*/Chasitor/ChasitorInit", act=True, delay_s=2.5)
+    assert bot.connect(user).status_code == 504
+    user.must_go_back(TIMEOUT)
+    simulator.wait_for(lambda: user.agent.status == "ended")
+    assert user.read() == []
+
+
 # --- blocked ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_blocked_contact_gets_no_chat_and_the_blocked_state(simulator: Simulator, serve: Serve) -> None:
     bot = serve(PRODUCTION)
     user = bot.new_user()
-    simulator.seed_contact(Email=user.email, blocked=True)
+    blocked = simulator.seed_contact(Email=user.email, blocked=True)
     answer = bot.connect(user)
     assert (answer.status_code, answer.json()) == (403, {"ErrorDescription": f"{FAILED}: this contact is blocked"})
     user.must_go_back("wa-blocked")
     assert user.read() == []
-    assert not [case for case in simulator.records("Case") if case.get("Description") == user.email]
+    assert not [case for case in simulator.records("Case") if case["ContactId"] == blocked]
     assert not simulator.entries("chat_requested", user.name)
 
 
 # --- words that end a chat --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", ["coppelbot", "Regresar", " REINICIAR ", "restart"])
-def test_in_dev_a_restart_word_ends_the_chat_and_the_bot_restarts_itself(user: BotUser, word: str) -> None:
-    user.talk()
-    user.say("antes")
-    user.say(word)
-    user.must_be_free()
-    user.agent.must_read("antes")
-    assert (user.agent.status, user.states) == ("ended", [])
+def test_in_dev_a_restart_word_ends_the_chat_and_the_bot_restarts_itself(bot: Bot) -> None:
+    def journey(word: str) -> None:
+        user = bot.new_user().talk()
+        user.say("antes")
+        user.say(word)
+        user.must_be_free()
+        user.agent.must_read("antes")
+        assert (user.agent.status, user.states) == ("ended", [])
+
+    together({word: partial(journey, word) for word in ("coppelbot", "Regresar", " REINICIAR ", "restart")})
 
 
 def test_in_staging_a_restart_word_ends_the_chat_too(serve: Serve) -> None:
@@ -255,7 +277,20 @@ def test_a_text_after_the_end_is_context_and_reaches_the_next_agent(user: BotUse
 def test_what_was_said_in_a_chat_is_no_context_of_the_next(user: BotUser) -> None:
     user.talk()
     user.say("esto ya lo sabe")
-    user.agent.must_read("esto ya lo sabe")
+    user.finish()
+    user.must_go_back(SUCCESS)
+    assert user.agent.read_of_user() == ["esto ya lo sabe"]
+    assert user.context() == []
+
+
+@pytest.mark.xfail(strict=True, reason="salvage keeps the text under way, too, though its answer is about to come")
+def test_a_text_that_the_agent_read_as_the_chat_ended_is_no_context_of_the_next(
+    simulator: Simulator, user: BotUser
+) -> None:
+    user.talk()
+    simulator.add_fault("*/Chasitor/ChatMessage", session=user.agent.session, act=True, delay_s=0.3)
+    user.say("justo a tiempo")
+    user.agent.must_read("justo a tiempo")
     user.agent.end()
     user.must_go_back(SUCCESS)
     assert user.context() == []

@@ -96,7 +96,7 @@ def test_what_was_said_more_than_a_day_ago_is_no_context(user: BotUser) -> None:
 
 def test_a_file_in_the_context_is_shown_by_its_caption_and_address(user: BotUser) -> None:
     url = f"{user.simulator.url}/media/photo.png"
-    user.send("image", url=url, caption="mi ticket", mimeType="image/png")
+    user.send_file("image", url, caption="mi ticket", mimeType="image/png")
     user.talk()
     assert user.agent.read()[0].endswith(f":mi ticket {url}\n\n")
 

@@ -52,9 +52,7 @@ def test_a_contact_is_found_by_a_field_of_the_operators(simulator: Simulator, se
     assert user.agent.contact["Id"] == known
 
 
-def test_the_email_comes_before_the_phone_and_the_phone_before_other_fields(
-    simulator: Simulator, serve: Serve
-) -> None:
+def test_the_email_comes_before_the_phone_and_the_phone_before_other_fields(simulator: Simulator, serve: Serve) -> None:
     user = serve(PRODUCTION).new_user()
     by_field = simulator.seed_contact(Email="f@example.com", Loyalty__c=f"L-{user.id}")
     by_phone = simulator.seed_contact(Email="p@example.com", MobilePhone=user.phone.removeprefix("521"))
@@ -173,7 +171,7 @@ def test_a_search_that_fails_makes_no_contact_and_no_chat(simulator: Simulator, 
 def test_quotes_in_a_search_are_taken_as_letters(simulator: Simulator, serve: Serve) -> None:
     bot = serve(PRODUCTION)
     simulator.seed_contact(Email="victim@example.com", Loyalty__c="secret")
-    user = bot.new_user(email="o'brien@example.com", name="Conan O'Brien \\ \"hijo\"")
+    user = bot.new_user(email="o'brien@example.com", name='Conan O\'Brien \\ "hijo"')
     user.wait_on_hold(loyalty="' OR Loyalty__c != '", customer="\\' OR Name LIKE '%")
     assert user.agent.contact["Email"] == "o'brien@example.com"
     assert user.agent.contact["LastName"] == user.name
@@ -245,7 +243,7 @@ def test_the_flow_chooses_the_subject_the_queue_and_the_owner(serve: Serve) -> N
         assert (user.agent.request["buttonId"], user.agent.case["Subject"]) == (button, subject)
         assert owner in (None, user.agent.case["OwnerId"])
 
-    together({f"{provider} {extra}": partial(journey, provider, extra, *rest) for provider, extra, *rest in FLOWS})
+    together({f"{flow[0]} {flow[1]}": partial(journey, *flow) for flow in FLOWS})
 
 
 def test_a_flow_without_a_queue_for_the_provider_is_refused_in_words(simulator: Simulator, serve: Serve) -> None:
@@ -334,7 +332,7 @@ def test_a_token_that_expires_between_two_steps_is_replaced(simulator: Simulator
 def test_a_token_that_expired_during_the_talk_does_not_cost_a_file(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.expire_tokens()
-    user.send("image", url=f"{simulator.url}/media/photo.png")
+    user.send_file("image", f"{simulator.url}/media/photo.png")
     user.agent.must_read("**El usuario adjunto una imagen al caso**")
     assert len(user.agent.files) == 1
 

@@ -136,7 +136,7 @@ def test_a_text_that_the_desk_will_never_take_does_not_hold_up_the_others(simula
     end_well(user)
 
 
-@pytest.mark.xfail(strict=True, reason="MESSAGES.deliveryFailed is never said: UndeliverableToAgent only buries the text")
+@pytest.mark.xfail(strict=True, reason="MESSAGES.deliveryFailed is never said: the text is only buried")
 def test_a_text_that_the_desk_will_never_take_is_told_to_the_user(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.add_fault(NOUN, session=user.agent.session, contains="imposible", status=400, times=0)
@@ -246,6 +246,26 @@ def test_a_chat_is_finished_though_its_session_is_broken(simulator: Simulator, u
     user.must_go_back("from-sf-success", timeout_s=LONG_S)
 
 
+@pytest.mark.xfail(strict=True, reason="a 503 to ChatEnd counts as having left, so the agent sits before a dead chat")
+def test_a_chat_that_is_finished_while_its_session_is_broken_ends_for_the_agent_too(
+    simulator: Simulator, user: BotUser
+) -> None:
+    user.talk()
+    simulator.break_session(user.agent.who)
+    user.finish()
+    user.must_go_back("from-sf-success", timeout_s=LONG_S)
+    simulator.wait_for(lambda: user.agent.status == "ended", 2)
+
+
+@pytest.mark.xfail(strict=True, reason="a poll that is refused for good ends the chat without leaving the desk")
+def test_a_chat_that_cannot_be_polled_any_more_ends_for_the_agent_too(simulator: Simulator, user: BotUser) -> None:
+    user.talk()
+    simulator.add_fault(POLL, session=user.agent.session, status=404, times=0)
+    user.agent.say("nadie lo lee")
+    user.must_go_back("from-sf-timeout", timeout_s=LONG_S)
+    simulator.wait_for(lambda: user.agent.status == "ended", 2)
+
+
 # --- leaving ----------------------------------------------------------------------------------------------------------
 
 
@@ -272,7 +292,7 @@ def test_while_the_channel_is_down_the_agents_texts_wait_in_order_and_arrive_onc
     user.talk()
     down = simulator.add_fault(MESSAGES, contains=user.id, status=503, times=0)
     user.agent.say("uno", "dos", "tres")
-    simulator.wait_for(lambda: down.hits >= 3, LONG_S)
+    simulator.wait_for(lambda: down.hits >= 2, LONG_S)
     user.say("¿hola?")
     user.agent.must_read("¿hola?")
     assert user.read() == [WAIT]
@@ -317,15 +337,15 @@ def test_a_text_that_the_channel_will_never_take_does_not_hold_up_the_others(
 
 def test_one_users_trouble_is_no_other_users(simulator: Simulator, bot: Bot) -> None:
     unlucky, lucky = bot.new_user().talk(), bot.new_user().talk()
-    simulator.add_fault(MESSAGES, contains=unlucky.id, delay_s=3.0)
-    simulator.add_fault(NOUN, session=unlucky.agent.session, delay_s=3.0)
+    simulator.add_fault(MESSAGES, contains=unlucky.id, delay_s=2.0)
+    simulator.add_fault(NOUN, session=unlucky.agent.session, delay_s=2.0)
     unlucky.agent.say("tarde")
     unlucky.say("tarde")
     for number in range(5):
         lucky.say(f"pronto {number}")
         lucky.agent.say(f"pronto {number}")
-    lucky.agent.must_read(*(f"pronto {number}" for number in range(5)), timeout_s=2.5)
-    lucky.must_read(WAIT, *(f"pronto {number}" for number in range(5)), timeout_s=2.5)
+    lucky.agent.must_read(*(f"pronto {number}" for number in range(5)), timeout_s=1.8)
+    lucky.must_read(WAIT, *(f"pronto {number}" for number in range(5)), timeout_s=1.8)
     assert (unlucky.read(), unlucky.agent.read_of_user()) == ([WAIT], [])
     unlucky.must_read(WAIT, "tarde")
     unlucky.agent.must_read("tarde")
@@ -350,7 +370,9 @@ def test_a_bot_that_cannot_be_told_at_first_is_told_again(simulator: Simulator, 
     together({name: partial(journey, bot.new_user(), fault) for name, fault in BOT_FAULTS.items()})
 
 
-def test_a_bot_that_will_not_be_told_does_not_keep_the_user_from_a_new_chat(simulator: Simulator, user: BotUser) -> None:
+def test_a_bot_that_will_not_be_told_does_not_keep_the_user_from_a_new_chat(
+    simulator: Simulator, user: BotUser
+) -> None:
     user.talk()
     simulator.add_fault("/botrunner/*", contains=user.id, status=400, times=0)
     user.agent.end()

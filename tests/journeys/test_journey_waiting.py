@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+from functools import partial
+
 from conftest import Serve
-from personas import WAIT, Bot, BotUser
+from personas import WAIT, Bot, BotUser, together
 from profiles import IMPATIENT, PRODUCTION
 
 from bridge.ops.simulator import Simulator
-
 
 # --- what is kept for the agent ---------------------------------------------------------------------------------------
 
 
 def test_everything_written_on_hold_reaches_the_agent_in_order_and_once(user: BotUser) -> None:
     user.wait_on_hold()
-    texts = [f"espero {number}" for number in range(20)]
+    texts = [f"espero {number}" for number in range(10)]
     for text in texts:
         user.say(text)
     user.agent.accept()
@@ -27,7 +27,7 @@ def test_everything_written_on_hold_reaches_the_agent_in_order_and_once(user: Bo
 def test_a_file_sent_on_hold_keeps_its_place_among_the_texts(simulator: Simulator, user: BotUser) -> None:
     user.wait_on_hold()
     user.say("mira")
-    user.send("image", url=f"{simulator.url}/media/photo.png")
+    user.send_file("image", f"{simulator.url}/media/photo.png")
     user.say("¿lo ves?")
     user.agent.accept()
     user.agent.must_read("mira", "**El usuario adjunto una imagen al caso**", "¿lo ves?")
@@ -114,11 +114,13 @@ def test_without_max_wait_the_user_waits_as_long_as_it_takes(simulator: Simulato
     user.agent.must_read("por fin")
 
 
-@pytest.mark.parametrize("reason", ["agentPushTimeout", "agentsUnavailable", "NoPost"])
-def test_a_chat_that_the_desk_ends_for_want_of_an_agent_is_a_timeout(user: BotUser, reason: str) -> None:
-    user.wait_on_hold()
-    user.agent.end(reason)
-    user.must_go_back("from-sf-timeout")
+def test_a_chat_that_the_desk_ends_for_want_of_an_agent_is_a_timeout(bot: Bot) -> None:
+    def journey(reason: str) -> None:
+        user = bot.new_user().wait_on_hold()
+        user.agent.end(reason)
+        user.must_go_back("from-sf-timeout")
+
+    together({reason: partial(journey, reason) for reason in ("agentPushTimeout", "agentsUnavailable", "NoPost")})
 
 
 def test_finishing_a_chat_on_hold_ends_it_at_the_desk_and_keeps_what_was_written(bot: Bot, user: BotUser) -> None:
