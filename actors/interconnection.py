@@ -158,7 +158,11 @@ class Interconnection(BridgeActor):
             return
         verdict = after_failure(under_way.tried(), failure.error, self._around.patience, now_ms=_now_ms())
         log.info("%s failed (try %d): %s", type(under_way.command).__name__, under_way.tries, failure.error)
-        if verdict.again_in_s is None:
+        if failure.lane is Lane.DESK and self._chat.over_at_desk:
+            self._lanes.finish(failure.lane, failure.token)
+            self._chat.free(failure.lane)
+            self._step(())
+        elif verdict.again_in_s is None:
             self._lanes.finish(failure.lane, failure.token)
             self._chat.free(failure.lane)
             self._step(verdict.events)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.cookiejar
 import ssl
 import time
+from functools import cache
 from typing import Any, Protocol
 
 import gevent
@@ -111,7 +112,9 @@ class SessionTransport:
         return bytes(body)
 
 
+@cache
 def _trust() -> ssl.SSLContext:
+    # One for all neighbours: to read the certificates takes 30 ms, and to keep them a megabyte.
     context = ssl.create_default_context()
     context.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)
     return context

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from bridge.commands import Lane
 from bridge.messages import Answer, AnswerCode, BotState, Media, UserMessage
 from bridge.records import ChatRecord, ChatState, DeadLetter, Delivery, OwedBotState
 from bridge.step import Step
@@ -126,10 +127,14 @@ def owe_agent_message(chat: Chat, event: Any, step: Step) -> None:
 
 
 def salvage(chat: Chat, event: Any, step: Step) -> None:
-    """What no agent of this chat will read becomes context, so that the next one does."""
+    """What no agent of this chat will read becomes context, so that the next one does.
+
+    A text that is under way may be read yet: it stays until that is known.
+    """
     record = _record(chat)
-    step.context.extend(owed.message for owed in record.to_agent if owed.message is not None)
-    record.to_agent = []
+    under_way = 1 if Lane.DESK in chat.busy and record.state is not ChatState.CONNECTING else 0
+    step.context.extend(owed.message for owed in record.to_agent[under_way:] if owed.message is not None)
+    del record.to_agent[under_way:]
 
 
 def _owe_agent(
@@ -202,6 +207,10 @@ def say_agent_left(chat: Chat, event: Any, step: Step) -> None:
     _say(chat, step, chat.policy.words.agent_left)
 
 
+def say_transfer_began(chat: Chat, event: Any, step: Step) -> None:
+    _say(chat, step, chat.policy.words.transfer_began)
+
+
 def say_transferred(chat: Chat, event: Any, step: Step) -> None:
     _say(chat, step, chat.policy.words.transferred(event.agent_name))
 
@@ -232,7 +241,9 @@ def strike_found(chat: Chat, event: Any, step: Step) -> None:
 
 
 def bury_for_agent(chat: Chat, event: Any, step: Step) -> None:
-    _bury(chat, event, step, "to_agent")
+    delivery = _bury(chat, event, step, "to_agent")
+    if delivery is not None and delivery.message is not None:
+        _say(chat, step, chat.policy.words.undelivered)
 
 
 def bury_for_user(chat: Chat, event: Any, step: Step) -> None:
@@ -292,6 +303,11 @@ def leave(chat: Chat, event: Any, step: Step) -> None:
     """Owes the desk our leaving; the bot is told nothing unless another action says so."""
     _record(chat).leaving = True
     _record(chat).reason = type(event).__name__
+
+
+def stop_listening(chat: Chat, event: Any, step: Step) -> None:
+    """The desk will not be polled for this chat any more, whatever else is still owed to it."""
+    _record(chat).listening = False
 
 
 def end_finished(chat: Chat, event: Any, step: Step) -> None:

@@ -34,6 +34,7 @@ from bridge.events import (
     DeliveredToAgent,
     DeliveredToUser,
     DeskLeft,
+    DeskUnreachable,
     Event,
     FileAttached,
     FileRejected,
@@ -45,6 +46,7 @@ from bridge.events import (
     SessionStale,
     SessionStepped,
     TextFound,
+    TransferBegan,
     UndeliverableToAgent,
     UndeliverableToUser,
     WaitExpired,
@@ -99,9 +101,13 @@ _ENDINGS: Row = {
     ChatEnded: Cell(CLOSING, (actions.salvage, actions.end_as_told)),
     ChatRefused: Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.end_unserved)),
     SessionExpired: Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.end_unserved)),
+    DeskUnreachable: Cell(
+        CLOSING,
+        (actions.refuse_connect, actions.salvage, actions.stop_listening, actions.leave, actions.end_unserved),
+    ),
 }
 
-_PARKED = Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.leave, actions.end_unserved))
+_UNSERVED = Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.leave, actions.end_unserved))
 
 TABLE: dict[ChatState, Row] = {
     NEW: {
@@ -127,10 +133,8 @@ TABLE: dict[ChatState, Row] = {
         SessionOpened: Cell(CONNECTING, (actions.note_session,)),
         SessionStale: Cell(CONNECTING, (actions.drop_session,)),
         ChatRequested: Cell(CONNECTING, (actions.note_requested, actions.answer_connected)),
-        ConnectOverdue: Cell(
-            CLOSING, (actions.refuse_connect, actions.salvage, actions.leave, actions.end_unserved)
-        ),
-        ChatParked: _PARKED,
+        ConnectOverdue: _UNSERVED,
+        ChatParked: _UNSERVED,
         ConnectRefused: Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.end_unserved)),
         ChatQueued: Cell(ON_HOLD, (actions.note_queue, actions.hold)),
         QueueMoved: Cell(CONNECTING, (actions.note_queue,)),
@@ -143,7 +147,7 @@ TABLE: dict[ChatState, Row] = {
         UserMessageReceived: Cell(ON_HOLD, (actions.owe_agent_message,)),
         LeaveRequested: Cell(CLOSING, (actions.salvage, actions.keep_as_context, actions.leave)),
         FinishRequested: Cell(CLOSING, (actions.salvage, actions.leave, actions.end_finished)),
-        ChatParked: _PARKED,
+        ChatParked: _UNSERVED,
         WaitExpired: Cell(CLOSING, (actions.salvage, actions.leave, actions.end_unserved)),
         ChatQueued: Cell(ON_HOLD, (actions.note_queue, actions.say_queue)),
         QueueMoved: Cell(ON_HOLD, (actions.note_queue, actions.say_queue)),
@@ -156,8 +160,9 @@ TABLE: dict[ChatState, Row] = {
         UserMessageReceived: Cell(ACTIVE, (actions.owe_agent_message,)),
         LeaveRequested: Cell(CLOSING, (actions.keep_as_context, actions.leave)),
         FinishRequested: Cell(CLOSING, (actions.leave, actions.end_finished)),
-        ChatParked: _PARKED,
+        ChatParked: _UNSERVED,
         AgentLeft: Cell(ACTIVE, (actions.say_agent_left,)),
+        TransferBegan: Cell(ACTIVE, (actions.say_transfer_began,)),
         ChatTransferred: Cell(ACTIVE, (actions.note_agent, actions.say_transferred)),
         ChatEstablished: Cell(ACTIVE, (actions.note_agent,)),
     },
@@ -172,6 +177,7 @@ TABLE: dict[ChatState, Row] = {
         ChatEnded: Cell(CLOSING, (actions.salvage, actions.note_left)),
         ChatRefused: Cell(CLOSING, (actions.salvage, actions.note_left)),
         SessionExpired: Cell(CLOSING, (actions.salvage, actions.note_left)),
+        DeskUnreachable: Cell(CLOSING, (actions.stop_listening,)),
         DeskLeft: Cell(CLOSING, (actions.salvage, actions.note_left)),
         BotTold: Cell(CLOSING, (actions.note_bot_told,)),
         BotUntold: Cell(CLOSING, (actions.note_bot_untold,)),
@@ -210,6 +216,11 @@ class Chat:
             step.flight[-1] = msgspec.structs.replace(step.flight[-1], after=self.record.state, commands=names)
         return step
 
+    @property
+    def over_at_desk(self) -> bool:
+        """Whether the desk has ended the chat: what it did not take by now it never will."""
+        return self.record is not None and self.record.state is CLOSING and not self.record.leaving
+
     def resume(self, *, now_ms: int) -> Step:
         """What a restored chat still owes."""
         return self.apply((), now_ms=now_ms)
@@ -247,9 +258,11 @@ class Chat:
         record = self.record
         if record is None or record.state is not CLOSING:
             return
+        if record.to_agent and not record.leaving and Lane.DESK not in self.busy:
+            actions.salvage(self, None, step)
         # Without a session there is nothing to leave, once nothing is under way that could still bring one.
         leaving = record.leaving and (record.session is not None or Lane.DESK in self.busy)
-        if not (leaving or record.to_user or record.to_bot):
+        if not (leaving or record.to_user or record.to_bot or record.to_agent):
             record.state, record.leaving, record.ended_at_ms = record.end, False, step.now_ms
             if not step.flight:
                 # Nothing happened but a crash, or a lane that became free: the end has to be written down all the same.

@@ -90,6 +90,12 @@ class SessionExpired(Message, frozen=True):
     reason: str
 
 
+class DeskUnreachable(Message, frozen=True):
+    """The desk answers for this session no more, or refuses to; the session itself may be alive there."""
+
+    reason: str
+
+
 class ChatQueued(Message, frozen=True):
     """The user waits for an agent. Position is None where the desk gives none; the wait is in seconds."""
 
@@ -136,7 +142,11 @@ class AgentTyped(Message, frozen=True):
 
 
 class AgentLeft(Message, frozen=True):
-    """The agent's connection dropped, or a transfer began; the chat itself goes on."""
+    """The agent's connection dropped; the chat itself goes on."""
+
+
+class TransferBegan(Message, frozen=True):
+    """The chat is on its way to another agent or queue."""
 
 
 class FileRequested(Message, frozen=True):
@@ -227,6 +237,7 @@ Event = (
     | ChatParked
     | SessionStale
     | SessionExpired
+    | DeskUnreachable
     | ChatQueued
     | QueueMoved
     | ChatRefused
@@ -235,6 +246,7 @@ Event = (
     | AgentWrote
     | AgentTyped
     | AgentLeft
+    | TransferBegan
     | FileRequested
     | ChatEnded
     | DeskLeft

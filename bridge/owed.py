@@ -68,7 +68,9 @@ def _repairing(session: DeskSession) -> Iterator[Command]:
 def _leaving(record: ChatRecord) -> Iterator[Command]:
     if not record.leaving or record.session is None:
         return
-    if record.to_agent and not record.session.broken:
+    if record.session.broken and record.listening:
+        yield from _repairing(record.session)
+    elif record.to_agent and not record.session.broken:
         yield _towards_agent(record, record.to_agent[0])
     else:
         yield LeaveDesk(record.session)
@@ -82,7 +84,7 @@ def _towards_agent(record: ChatRecord, delivery: Delivery) -> Command:
 
 
 def _from_desk(record: ChatRecord) -> Iterator[Command]:
-    if record.session is None or not record.requested or not record.session.listening:
+    if record.session is None or not (record.requested and record.listening and record.session.listening):
         return
     if record.state is not ChatState.CLOSING or record.leaving:
         yield Listen(record.session)

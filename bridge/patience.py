@@ -34,6 +34,7 @@ from bridge.events import (
     BotUntold,
     ConnectRefused,
     DeskLeft,
+    DeskUnreachable,
     Event,
     FileRejected,
     SessionExpired,
@@ -125,7 +126,7 @@ def _give_up_s(command: Command, error: BridgeError, patience: Patience) -> floa
 def _session_moved(attempt: Attempt, error: BridgeError, now_ms: int) -> tuple[Event, ...] | None:
     """The answers by which a desk says something of the session, not of the command."""
     command = attempt.command
-    if isinstance(command, LeaveDesk) and isinstance(error, SessionLost | SessionBroken | OutOfStep):
+    if isinstance(command, LeaveDesk) and _has_left(command, error):
         return (DeskLeft(),)
     if isinstance(command, RequestChat):
         return _before_the_chat(command, error, now_ms)
@@ -139,10 +140,17 @@ def _session_moved(attempt: Attempt, error: BridgeError, now_ms: int) -> tuple[E
     return None
 
 
+def _has_left(command: LeaveDesk, error: BridgeError) -> bool:
+    """Whether there is nothing more to leave: the session is gone, or could not be repaired before this try either."""
+    if isinstance(error, SessionBroken):
+        return command.session.broken
+    return isinstance(error, SessionLost | OutOfStep)
+
+
 def _broken(attempt: Attempt, session: DeskSession, error: BridgeError) -> tuple[Event, ...] | None:
     """A session that breaks again after each repair is repaired ever more slowly, and not for ever."""
     if session.repairs >= MOST_REPAIRS:
-        return (SessionExpired(str(error)),)
+        return (DeskUnreachable(str(error)),)
     return (SessionStepped(session.broke()),) if attempt.tries > min(session.repairs, 4) else None
 
 
@@ -173,7 +181,7 @@ def _refused(command: Any, error: BridgeError) -> tuple[Event, ...]:
 
 
 def _expired(command: Any, error: BridgeError) -> tuple[Event, ...]:
-    return (SessionExpired(str(error)),)
+    return (SessionExpired(str(error)) if isinstance(error, SessionLost) else DeskUnreachable(str(error)),)
 
 
 def _unsaid(command: Any, error: BridgeError) -> tuple[Event, ...]:

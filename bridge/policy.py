@@ -26,6 +26,14 @@ class Words(Protocol):
     def file_from_agent(self) -> str:
         """To the user, when the agent used a file that this channel cannot carry."""
 
+    @property
+    def transfer_began(self) -> str:
+        """To the user, when the chat is on its way to another agent."""
+
+    @property
+    def undelivered(self) -> str:
+        """To the user, when the desk would not take what the user wrote."""
+
     def transferred(self, agent_name: str) -> str:
         """To the user, when another agent took over."""
 

@@ -68,6 +68,7 @@ class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     case_id: str = ""
     session: DeskSession | None = None
     requested: bool = False
+    listening: bool = True
     leaving: bool = False
     agent_name: str = ""
     agent_typing: bool = False

@@ -51,8 +51,8 @@ class Messages(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     client_label: str = "Cliente"
     bot_label: str = "Bot"
     agent_disconnected: str = "El agente perdió la conexión. Espera un momento, por favor."
-    chat_transferred: str = "Te estamos transfiriendo con otro agente. Espera un momento, por favor."
-    chat_ended_by_timeout: str = "Por ahora ningún agente pudo atenderte. Inténtalo más tarde, por favor."
+    transfer_began: str = "Te estamos transfiriendo con otro agente. Espera un momento, por favor."
+    chat_transferred: str = "Ahora te atiende otro agente."
     file_from_agent: str = "El agente quiso enviarte un archivo, pero no se puede recibir por este medio."
     delivery_failed: str = "Tu mensaje no pudo ser entregado al agente. Envíalo de nuevo, por favor."
 

@@ -55,6 +55,16 @@ class Texts:
         """When the agent used a file that this channel cannot carry."""
         return self.messages.file_from_agent
 
+    @property
+    def transfer_began(self) -> str:
+        """When the chat is on its way to another agent."""
+        return self.messages.transfer_began
+
+    @property
+    def undelivered(self) -> str:
+        """When the desk would not take what the user wrote."""
+        return self.messages.delivery_failed
+
     def transferred(self, agent_name: str) -> str:
         """When another agent took over; a `%s` in the text is that agent's name."""
         return self.messages.chat_transferred.replace("%s", agent_name)

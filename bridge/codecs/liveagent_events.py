@@ -21,6 +21,7 @@ from bridge.events import (
     Event,
     FileRequested,
     QueueMoved,
+    TransferBegan,
     TextFound,
 )
 
@@ -68,7 +69,7 @@ _EVENTS: dict[str, Callable[[dict[str, Any]], Event | None]] = {
     "ChatRequestFail": lambda m: ChatRefused(f"Event [ChatRequestFail] : [{_text(m, 'reason') or 'Unknown'}]"),
     "ChatEstablished": lambda m: ChatEstablished(_text(m, "name")),
     "ChatTransferred": lambda m: ChatTransferred(_text(m, "name")),
-    "TransferToButtonInitiated": lambda m: AgentLeft(),
+    "TransferToButtonInitiated": lambda m: TransferBegan(),
     "AgentDisconnect": lambda m: AgentLeft(),
     "AgentTyping": lambda m: AgentTyped(True),
     "AgentNotTyping": lambda m: AgentTyped(False),

@@ -200,8 +200,9 @@ def test_what_a_dead_worker_held_is_taken_over_promptly(place: Place, hire: Hire
     assert worker.ownership.first_round.wait(5)
     assert worker.gained == []
     assert store.release_all({"here/12/x"}.__contains__) == PARTITIONS
-    wait_for(lambda: sorted(worker.held) == ALL)
-    assert {one.guard_s for one in worker.heard.of(PartitionGained)} == {GUARD_RELEASED_S}
+    gained = worker.heard.wait_for(PartitionGained, PARTITIONS)
+    assert sorted(worker.held) == ALL
+    assert {one.guard_s for one in gained} == {GUARD_RELEASED_S}
 
 
 # --- keeping and losing -----------------------------------------------------------------------------------------------

@@ -216,7 +216,7 @@ def test_whoever_stops_waits_for_the_hand_over_under_way(simulator: Simulator, r
     system = run()
     users = connect_all(system, 3)
     accept_all(simulator, 3)
-    wait_for(lambda: in_state(system, ChatState.ACTIVE) == 3)
+    simulator.wait_for(lambda: len(simulator.agent_texts()) == 3)
     fault = simulator.add_fault("/liveagent/chat/rest/Chasitor/ChatMessage", delay_s=0.5, times=0)
     system.door.post(said("slowly", user=users[0]))
     simulator.wait_for(lambda: fault.hits)

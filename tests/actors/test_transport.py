@@ -281,6 +281,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def fresh_trust() -> Iterator[None]:
+    """Certificates are read once a process; here they are read for this test, and again for the next."""
+    transport_module._trust.cache_clear()
+    yield
+    transport_module._trust.cache_clear()
+
+
+@pytest.fixture
 def tls_host(serve: Serve, certificate: Path) -> Host:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -293,6 +301,7 @@ def test_a_certificate_is_checked(tls_host: Host, line: SessionTransport) -> Non
     assert tls_host.asked == []
 
 
+@pytest.mark.usefixtures("fresh_trust")
 def test_a_certificate_for_another_name_is_refused(
     tls_host: Host, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +312,7 @@ def test_a_certificate_for_another_name_is_refused(
     assert line.send(get(tls_host.url(host="localhost", scheme="https"))).body == b"ok"
 
 
+@pytest.mark.usefixtures("fresh_trust")
 def test_the_bundle_of_certificates_is_read_once(
     serve: Serve, tls_host: Host, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

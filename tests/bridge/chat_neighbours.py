@@ -162,7 +162,11 @@ class Desk:
         data = {"type": "ChasitorSessionData", "message": {"chatMessages": list(self.transcript)}}
         self.batch, self.pending = (-1, []), [data, *kept]
         return _json(
-            {"messages": [{"type": "ReconnectSession", "message": {"resetSequence": True, "affinityToken": self.affinity}}]}
+            {
+                "messages": [
+                    {"type": "ReconnectSession", "message": {"resetSequence": True, "affinityToken": self.affinity}}
+                ]
+            }
         )
 
 

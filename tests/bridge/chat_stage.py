@@ -54,6 +54,8 @@ class PlainWords:
     wait = "please wait"
     agent_left = "the agent left"
     file_from_agent = "a file came"
+    transfer_began = "a moment, please"
+    undelivered = "the agent did not get that"
 
     def transferred(self, agent_name: str) -> str:
         return f"you talk to {agent_name}"
@@ -82,9 +84,7 @@ def policy(**choices: Any) -> Policy:
 
 
 def said(text: str, *, media: Media | None = None) -> UserMessage:
-    return UserMessage(
-        message_id=f"id-{text}", user_id=USER, provider="whatsapp", sent_at_ms=0, text=text, media=media
-    )
+    return UserMessage(message_id=f"id-{text}", user_id=USER, provider="whatsapp", sent_at_ms=0, text=text, media=media)
 
 
 def wrote(text: str, *, media: Media | None = None) -> UserMessageReceived:

@@ -437,7 +437,20 @@ def test_a_caption_that_no_agent_read_is_salvaged_with_its_file_once() -> None:
     stage.done(Lane.DESK, FileAttached(command.delivery.id, "1.jpg"))
     assert stage.takes() == "file 1.jpg"
     stage.hears(ChatEnded("agent", True))
+    assert stage.step.context == []
+    stage.done(Lane.DESK, SessionExpired("403"))
     assert stage.step.context == [said("", media=PICTURE)]
+
+
+def test_a_text_that_the_agent_read_as_the_chat_ended_is_no_context_of_the_next() -> None:
+    stage = Stage().active()
+    stage.happens(wrote("read"))
+    stage.happens(wrote("unread"))
+    stage.hears(ChatEnded("agent", True))
+    assert stage.step.context == [said("unread")]
+    assert stage.takes() == "read"
+    assert stage.step.context == []
+    assert stage.record.to_agent == []
 
 
 def test_files_wait_for_the_agent_as_texts_do() -> None:

@@ -275,6 +275,9 @@ class World(RuleBasedStateMachine):
         result = self.others.serve(attempt.command, fault)
         if isinstance(result, BridgeError):
             attempt.tries += 1
+            if lane is Lane.DESK and self.chat.over_at_desk:
+                self.finish(lane)
+                return
             verdict = after_failure(attempt, result, self.patience, now_ms=self.now_ms)
             if verdict.again_in_s is not None:
                 assert not verdict.events
@@ -283,9 +286,12 @@ class World(RuleBasedStateMachine):
             result = verdict.events
         self._acknowledge(result)
         self.last_results = tuple(event for event in result if isinstance(event, REPEATABLE))
+        self.finish(lane, *result)
+
+    def finish(self, lane: Lane, *events: Event) -> None:
         del self.under_way[lane]
         self.chat.free(lane)
-        self.step(*result)
+        self.step(*events)
 
     def _acknowledge(self, events: tuple[Event, ...]) -> None:
         owed = self._owed()

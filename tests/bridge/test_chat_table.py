@@ -34,6 +34,7 @@ SessionPolled          .            connecting   on_hold   active    closing   .
 SessionStepped         .            connecting   on_hold   active    closing   .       .
 TextFound              .            connecting   on_hold   active    closing   .       .
 SessionExpired         .            closing      closing   closing   closing   .       .
+DeskUnreachable        .            closing      closing   closing   closing   .       .
 ChatQueued             .            on_hold      on_hold   .         .         .       .
 QueueMoved             .            connecting   on_hold   .         .         .       .
 ChatRefused            .            closing      closing   closing   closing   .       .
@@ -42,6 +43,7 @@ ChatTransferred        .            .            .         active    .         .
 AgentWrote             .            connecting   on_hold   active    closing   .       .
 AgentTyped             .            connecting   on_hold   active    closing   .       .
 AgentLeft              .            .            .         active    .         .       .
+TransferBegan          .            .            .         active    .         .       .
 FileRequested          .            connecting   on_hold   active    closing   .       .
 ChatEnded              .            closing      closing   closing   closing   .       .
 DeskLeft               .            .            .         .         closing   .       .

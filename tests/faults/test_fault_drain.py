@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.redis, pytest.mark.timeout(90)]
 CHATS = 40
 EXIT_S = 10.0
 RESUMED_S = 15.0
-REQUESTS_A_WORKER = 60
+REQUESTS_A_WORKER = 30
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def test_workers_that_end_after_so_many_requests_hand_over(bench: Bench) -> None
 def _recycling_host(bench: Bench) -> Iterator[Host]:
     """A third host, whose workers end after some requests."""
     environ = dict(bench.hosts.all[0].environ)
-    host = CommandHost(environ, options=("--max-requests", str(REQUESTS_A_WORKER), "--max-requests-jitter", "20"))
+    host = CommandHost(environ, options=("--max-requests", str(REQUESTS_A_WORKER), "--max-requests-jitter", "10"))
     host.start()
     bench.hosts.all.append(host)
     bench.caller.urls.append(host.url)

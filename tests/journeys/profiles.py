@@ -67,7 +67,7 @@ IMPATIENT = OUTSIDE_DEV | {
     "environment": "staging",
     "max_wait": "0.8",
     "queue_update_interval": "0",
-    "main_context_time_out": "1.5",
+    "main_context_time_out": "1",
     "botrunner_token": "a runner's token",
     "sfc_username": "",
     "sfc_password": "",

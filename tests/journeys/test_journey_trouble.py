@@ -136,7 +136,6 @@ def test_a_text_that_the_desk_will_never_take_does_not_hold_up_the_others(simula
     end_well(user)
 
 
-@pytest.mark.xfail(strict=True, reason="MESSAGES.deliveryFailed is never said: the text is only buried")
 def test_a_text_that_the_desk_will_never_take_is_told_to_the_user(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.add_fault(NOUN, session=user.agent.session, contains="imposible", status=400, times=0)
@@ -246,24 +245,22 @@ def test_a_chat_is_finished_though_its_session_is_broken(simulator: Simulator, u
     user.must_go_back("from-sf-success", timeout_s=LONG_S)
 
 
-@pytest.mark.xfail(strict=True, reason="a 503 to ChatEnd counts as having left, so the agent sits before a dead chat")
-def test_a_chat_that_is_finished_while_its_session_is_broken_ends_for_the_agent_too(
+def test_a_chat_that_is_finished_as_its_session_breaks_ends_for_the_agent_too(
     simulator: Simulator, user: BotUser
 ) -> None:
     user.talk()
-    simulator.break_session(user.agent.who)
+    simulator.add_fault("*/Chasitor/ChatEnd", session=user.agent.session, status=503, body="Invalid Affinity Token")
     user.finish()
     user.must_go_back("from-sf-success", timeout_s=LONG_S)
-    simulator.wait_for(lambda: user.agent.status == "ended", 2)
+    simulator.wait_for(lambda: user.agent.status == "ended", 1)
 
 
-@pytest.mark.xfail(strict=True, reason="a poll that is refused for good ends the chat without leaving the desk")
 def test_a_chat_that_cannot_be_polled_any_more_ends_for_the_agent_too(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.add_fault(POLL, session=user.agent.session, status=404, times=0)
     user.agent.say("nadie lo lee")
     user.must_go_back("from-sf-timeout", timeout_s=LONG_S)
-    simulator.wait_for(lambda: user.agent.status == "ended", 2)
+    simulator.wait_for(lambda: user.agent.status == "ended", 1)
 
 
 # --- leaving ----------------------------------------------------------------------------------------------------------
