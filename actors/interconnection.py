@@ -14,6 +14,7 @@ import msgspec
 from bridge.actors.base import BridgeActor, Ref, mailbox_length, tell
 from bridge.actors.lanes import Lanes, LaneState
 from bridge.actors.leases import Lease
+from bridge.actors.listening import Listening
 from bridge.actors.mail import (
     Drain,
     Drained,
@@ -28,23 +29,19 @@ from bridge.actors.mail import (
     Snapshot,
     WaitDue,
 )
-from bridge.actors.store import Commit, Store
+from bridge.actors.recorder import Recorder
+from bridge.actors.store import Store
 from bridge.actors.timers import tell_after
 from bridge.chat import ENDS, Chat
 from bridge.commands import Command, Lane, Listen, TellBot
-from bridge.errors import Fenced, StoreUnavailable
+from bridge.errors import Fenced
 from bridge.events import ChatEstablished, ChatParked, Event, WaitExpired
-from bridge.messages import decode_event
-from bridge.pacing import backoff_s
 from bridge.patience import Patience, after_failure
 from bridge.policy import Policy
 from bridge.records import ChatRecord, ChatState, unread
 from bridge.step import Step
 
 log = logging.getLogger("bridge.interconnection")
-
-HASTY_S = 1.0
-HASTY_ALLOWED = 5
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -80,14 +77,11 @@ class Interconnection(BridgeActor):
         super().__init__()
         self._around = around
         self._user_id = user_id
-        self._lease = lease
         self._registry = registry
-        self._guarded_until_s = time.monotonic() + guard_s
-        self._chat = Chat(around.policy, record, new_id=_new_id)
+        self._recorder = Recorder(around.store, user_id, lease)
+        self._listening = Listening(around.poll, guard_s=guard_s)
+        self._chat = self._chat_of(record)
         self._lanes = Lanes()
-        self._poll: gevent.Greenlet | None = None
-        self._polled_s: float | None = None
-        self._hasty_polls = 0
         self._entries = 0
         self._reloaded: set[str] = set()
         self._draining = False
@@ -140,16 +134,8 @@ class Interconnection(BridgeActor):
             return
         self._chat.free(outcome.lane)
         if outcome.lane is Lane.POLL:
-            self._slow_down(quiet=not outcome.events)
+            self._listening.answered(quiet=not outcome.events)
         self._step(self._with_context(outcome.events))
-
-    def _slow_down(self, *, quiet: bool) -> None:
-        """A desk that answers "nothing new" at once, again and again, is asked once a second."""
-        now_s = time.monotonic()
-        hasty = quiet and self._polled_s is not None and now_s - self._polled_s < HASTY_S
-        self._hasty_polls = self._hasty_polls + 1 if hasty else 0
-        if self._hasty_polls >= HASTY_ALLOWED:
-            self._guarded_until_s = now_s + HASTY_S
 
     def _take_failure(self, failure: Failure) -> None:
         under_way = self._lanes.get(failure.lane, failure.token)
@@ -198,22 +184,24 @@ class Interconnection(BridgeActor):
 
     def _reload(self) -> None:
         """After a fall: what is on record, and what lay in the mailbox that was lost."""
-        record = self._around.store.chat(self._user_id)
-        self._chat = Chat(self._around.policy, record, new_id=_new_id)
-        for entry_id, raw in self._around.store.inbox_of(self._user_id):
-            self._step([decode_event(raw)], [entry_id])
+        self._chat = self._chat_of(self._recorder.record())
+        for entry_id, event in self._recorder.inbox():
+            self._step([event], [entry_id])
             self._reloaded.add(entry_id)
 
     def _park(self, reason: str) -> None:
         """Ends a chat that falls again and again; what may be to blame goes to the dead letters, unread."""
-        self._chat = Chat(self._around.policy, self._around.store.chat(self._user_id), new_id=_new_id)
+        self._chat = self._chat_of(self._recorder.record())
         step = self._chat.apply([ChatParked(reason)], now_ms=_now_ms())
-        entries = self._around.store.inbox_of(self._user_id)
-        for entry_id, raw in entries:
-            step.dead_letters += unread(decode_event(raw), entry_id, reason=reason, now_ms=_now_ms())
+        entries = self._recorder.inbox()
+        for entry_id, event in entries:
+            step.dead_letters += unread(event, entry_id, reason=reason, now_ms=_now_ms())
             self._reloaded.add(entry_id)
-        self._commit(step, [entry_id for entry_id, _ in entries])
+        self._recorder.write(self._chat, step, [entry_id for entry_id, _ in entries])
         self._carry_out(step)
+
+    def _chat_of(self, record: ChatRecord | None) -> Chat:
+        return Chat(self._around.policy, record, new_id=_new_id)
 
     # --- one step ---------------------------------------------------------------------------------------------------
 
@@ -223,40 +211,13 @@ class Interconnection(BridgeActor):
         if step.ignored:
             log.info("ignored in %s: %s", self._chat.state.value, ", ".join(step.ignored))
         if step.writes or entries:
-            self._commit(step, entries)
+            self._recorder.write(self._chat, step, entries)
         self._carry_out(step)
         if self._chat.state is ChatState.ON_HOLD and not held_before:
             self._arm_wait()
 
-    def _commit(self, step: Step, entries: Sequence[str]) -> None:
-        record = self._chat.record
-        commit = Commit(
-            user_id=self._user_id,
-            record=record,
-            over=self._chat.state in ENDS,
-            entries=entries,
-            context=step.context,
-            dead_letters=step.dead_letters,
-            flight=step.flight if record else (),
-        )
-        tries = 0
-        while True:
-            if not self._lease.held:
-                raise Fenced(f"the lease on partition {self._lease.partition} is over")
-            try:
-                return self._around.store.commit(self._lease, commit)
-            except StoreUnavailable as error:
-                # The step is held, not lost: the entry stays pending until it is written.
-                log.warning("a step waits for the store: %s", error)
-                gevent.sleep(backoff_s(tries, base_s=0.1, cap_s=1.0))
-                tries += 1
-
     def _carry_out(self, step: Step) -> None:
-        for ask, answer in step.answers:
-            try:
-                self._around.store.reply(ask, answer)
-            except StoreUnavailable as error:
-                log.warning("an answer was not given: %s", error)
+        self._recorder.answer(step)
         if step.hush:
             self._hush()
         if self._chat.state in ENDS or self._chat.record is None:
@@ -287,8 +248,7 @@ class Interconnection(BridgeActor):
         if delay_s > 0:
             under_way.timer = tell_after(self.actor_ref, RetryDue(under_way.lane, under_way.token), delay_s)
         elif isinstance(command, Listen):
-            self._polled_s = time.monotonic()
-            self._poll = self._around.poll(request)
+            self._listening.begin(request)
         else:
             self._around.send(request)
 
@@ -296,34 +256,22 @@ class Interconnection(BridgeActor):
         if isinstance(command, TellBot):
             return (command.due_at_ms - _now_ms()) / 1000
         if isinstance(command, Listen):
-            return self._guarded_until_s - time.monotonic()
+            return self._listening.delay_s
         return 0.0
 
     def _with_context(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
         """An agent who comes is given what was said before: read from the store at this moment."""
         if not any(isinstance(event, ChatEstablished) for event in events) or self._chat.state is ChatState.ACTIVE:
             return events
-        context = tuple(self._read_context())
+        context = self._recorder.context()
         return tuple(
             msgspec.structs.replace(event, context=context) if isinstance(event, ChatEstablished) else event
             for event in events
         )
 
-    def _read_context(self) -> list[Any]:
-        while self._lease.held:
-            try:
-                return list(self._around.store.context(self._user_id))
-            except StoreUnavailable as error:
-                log.warning("the context waits for the store: %s", error)
-                gevent.sleep(0.5)
-        raise Fenced(f"the lease on partition {self._lease.partition} is over")
-
     def _hush(self) -> None:
-        """Ends the poll under way; whatever it would still bring is asked for again with the same ack."""
         self._lanes.drop(Lane.POLL)
-        if self._poll is not None:
-            self._poll.kill(block=False)
-            self._poll = None
+        self._listening.end()
 
     def _arm_wait(self) -> None:
         record, max_wait_s = self._chat.record, self._around.policy.max_wait_s
@@ -363,7 +311,7 @@ class Interconnection(BridgeActor):
             "opened_at_ms": record.opened_at_ms if record else None,
             "under_way": {lane.value: type(state.command).__name__ for lane, state in self._lanes.states.items()},
             "mailbox": mailbox_length(self),
-            "last_poll_s": None if self._polled_s is None else round(time.monotonic() - self._polled_s, 1),
+            "last_poll_s": self._listening.last_s,
         }
 
 

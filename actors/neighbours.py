@@ -8,6 +8,7 @@ from bridge.actors.liveagent import LiveAgentDesk
 from bridge.actors.mail import Request
 from bridge.actors.media import MediaHost
 from bridge.actors.salesforce import SalesforceRecords, TokenKeeper
+from bridge.actors.socket_transport import SocketTransport
 from bridge.actors.transport import GuardedTransport, SessionTransport, Transport
 from bridge.codecs.botflow import BotFlow, BotFlowConfig
 from bridge.codecs.integrations import Integrations, IntegrationsConfig
@@ -34,15 +35,15 @@ class Neighbours:
             deployment_id=settings.sfc_deployment_id,
             api_version=settings.liveagent_api_version,
         )
-        poll_line = SessionTransport("Live Agent", connections=POLL_CONNECTIONS)
-        self.desk = LiveAgentDesk(codec, data, line=_line("Live Agent", DESK_CLIENTS), poll_line=poll_line)
+        poll_line = SocketTransport("Live Agent", connections=POLL_CONNECTIONS)
+        self.desk = LiveAgentDesk(codec, data, line=_lean_line("Live Agent", DESK_CLIENTS), poll_line=poll_line)
         private_key = settings.sfc_private_key.get_secret_value()
         login = SalesforceLogin(LoginConfig.from_settings(settings))
         salesforce = _line("Salesforce", RECORDS_CLIENTS)
         self.tokens = TokenKeeper(login, salesforce, private_key=private_key)
         self.records = SalesforceRecords(data, self.tokens, line=salesforce, media=MediaHost.from_settings(settings))
         integrations = Integrations(IntegrationsConfig.from_settings(settings))
-        self.channel = UserChannel(integrations, _line("the Integrations API", USER_CLIENTS))
+        self.channel = UserChannel(integrations, _lean_line("the Integrations API", USER_CLIENTS))
         self.bot_flow = BotFlowLine(BotFlow(BotFlowConfig.from_settings(settings)), _line("the bot flow", BOT_CLIENTS))
 
 
@@ -65,6 +66,10 @@ class Pools:
         if command in (EnsureContact, OpenCase, AttachFile):
             return self.records
         return {Lane.USER: self.channel, Lane.BOT: self.bot_flow}.get(LANES[command], self.desk)
+
+
+def _lean_line(name: str, connections: int) -> Transport:
+    return GuardedTransport(SocketTransport(name, connections=connections), Breaker(), name=name)
 
 
 def _line(name: str, connections: int) -> Transport:

@@ -127,9 +127,7 @@ class Store:
         args: list[Any] = [lease.value, user, encode_record(record) if record else b"", "1" if commit.over else "0"]
         args += [len(record.to_agent) if record else 0, CONTEXT_TTL_S, CONTEXT_LIMIT, FLIGHT_LIMIT]
         context = [
-            item
-            for message in commit.context
-            for item in (message.sent_at_ms, self._as_context(message, commit.at_ms))
+            item for message in commit.context for item in (message.sent_at_ms, self._as_context(message, commit.at_ms))
         ]
         for items in (
             list(commit.entries),

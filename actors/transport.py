@@ -46,12 +46,13 @@ class _Adapter(requests.adapters.HTTPAdapter):
         conn.cert_reqs = "CERT_REQUIRED"
 
 
-class _TooLong(TimeoutError):
+class TooLong(TimeoutError):
     """The whole answer was not there in time."""
 
 
-def _is_late(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, _TooLong):
+def is_late(error: BaseException | None) -> bool:
+    """Whether an error comes of that."""
+    while error is not None and not isinstance(error, TooLong):
         # The libraries between here and the socket raise their own errors about it.
         error = error.__context__
     return error is not None
@@ -65,7 +66,7 @@ class SessionTransport:
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        adapter = _Adapter(_trust(), pool_connections=4, pool_maxsize=connections, max_retries=0)
+        adapter = _Adapter(trust(), pool_connections=4, pool_maxsize=connections, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
@@ -73,10 +74,10 @@ class SessionTransport:
         """Carries the call. Its times are kept however slowly the answer drips in."""
         try:
             # With an error of our own: gevent's is no Exception, and would end every actor of the process.
-            with gevent.Timeout(call.total_timeout_s, _TooLong()):
+            with gevent.Timeout(call.total_timeout_s, TooLong()):
                 return self._exchange(call)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            how = "took too long to answer" if _is_late(error) else f"did not answer: {type(error).__name__}"
+            how = "took too long to answer" if is_late(error) else f"did not answer: {type(error).__name__}"
             raise RemoteUnavailable(f"{self.name} {how}") from error
 
     def _exchange(self, call: HttpCall) -> HttpReply:
@@ -113,7 +114,8 @@ class SessionTransport:
 
 
 @cache
-def _trust() -> ssl.SSLContext:
+def trust() -> ssl.SSLContext:
+    """What all connections verify their neighbours by."""
     # One for all neighbours: to read the certificates takes 30 ms, and to keep them a megabyte.
     context = ssl.create_default_context()
     context.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)

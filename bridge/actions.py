@@ -132,7 +132,8 @@ def salvage(chat: Chat, event: Any, step: Step) -> None:
     A text that is under way may be read yet: it stays until that is known.
     """
     record = _record(chat)
-    under_way = 1 if Lane.DESK in chat.busy and record.state is not ChatState.CONNECTING else 0
+    talking = record.state in (ChatState.ACTIVE, ChatState.CLOSING)
+    under_way = 1 if talking and Lane.DESK in chat.busy else 0
     step.context.extend(owed.message for owed in record.to_agent[under_way:] if owed.message is not None)
     del record.to_agent[under_way:]
 

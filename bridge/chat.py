@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from bridge import actions, owed
-from bridge.commands import LANES, Command, Lane
+from bridge.commands import LANES, Lane
 from bridge.events import (
     AgentLeft,
     AgentTyped,
@@ -124,9 +124,7 @@ TABLE: dict[ChatState, Row] = {
         LeaveRequested: Cell(
             CLOSING, (actions.refuse_connect, actions.salvage, actions.keep_as_context, actions.leave)
         ),
-        FinishRequested: Cell(
-            CLOSING, (actions.refuse_connect, actions.salvage, actions.leave, actions.end_finished)
-        ),
+        FinishRequested: Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.leave, actions.end_finished)),
         ContactReady: Cell(CONNECTING, (actions.note_contact,)),
         ContactBlocked: Cell(CLOSING, (actions.note_contact, actions.salvage, actions.refuse_blocked)),
         CaseOpened: Cell(CONNECTING, (actions.note_case,)),
@@ -258,15 +256,17 @@ class Chat:
         record = self.record
         if record is None or record.state is not CLOSING:
             return
-        if record.to_agent and not record.leaving and Lane.DESK not in self.busy:
+        unread = bool(record.to_agent) and not record.leaving and Lane.DESK not in self.busy
+        if unread:
             actions.salvage(self, None, step)
         # Without a session there is nothing to leave, once nothing is under way that could still bring one.
         leaving = record.leaving and (record.session is not None or Lane.DESK in self.busy)
-        if not (leaving or record.to_user or record.to_bot or record.to_agent):
+        over = not (leaving or record.to_user or record.to_bot or record.to_agent)
+        if over:
             record.state, record.leaving, record.ended_at_ms = record.end, False, step.now_ms
-            if not step.flight:
-                # Nothing happened but a crash, or a lane that became free: the end has to be written down all the same.
-                step.flight.append(FlightEntry(at_ms=step.now_ms, event="Settled", before=CLOSING, after=record.end))
+        if (unread or over) and not step.flight:
+            # Nothing happened but a crash, or a lane that became free: it has to be written down all the same.
+            step.flight.append(FlightEntry(at_ms=step.now_ms, event="Settled", before=CLOSING, after=record.state))
 
     def _owe(self, step: Step) -> None:
         if self.record is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-
 # Of two views of the same session, the later step of a repair is the true one; a new break overrules all.
 _REPAIR_ORDER = ("restore", "resync", "", "reconnect")
 

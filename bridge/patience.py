@@ -46,7 +46,6 @@ from bridge.events import (
 from bridge.messages import Message
 from bridge.pacing import backoff_s
 
-
 SESSION_FRESH_MS = 10_000
 MOST_REPAIRS = 30
 LAST_WORDS_S = 10.0

@@ -10,7 +10,6 @@ import msgspec
 
 from bridge.errors import RemoteGarbled, RemoteRefused, RemoteUnavailable
 
-
 Shape = TypeVar("Shape")
 
 
@@ -81,7 +80,5 @@ def raise_for_status(reply: HttpReply, who: str) -> None:
         return
     sentence = f"[{reply.status}] - Error call with status : {reply.text}"
     if reply.status in (408, 425, 429) or reply.status >= 500:
-        raise RemoteUnavailable(
-            f"{who}: {sentence}", status=reply.status, retry_after_s=retry_after_s(reply.headers)
-        )
+        raise RemoteUnavailable(f"{who}: {sentence}", status=reply.status, retry_after_s=retry_after_s(reply.headers))
     raise RemoteRefused(f"{who}: {sentence}", status=reply.status)

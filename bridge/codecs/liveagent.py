@@ -30,11 +30,11 @@ _POLL_TIMEOUT_S = 40.0
 _LONGEST_POLL_S = 300.0
 
 
-class _SessionBody(msgspec.Struct):
+class _SessionBody(msgspec.Struct, rename="camel"):
     id: str
     key: str
-    affinityToken: str
-    clientPollTimeout: Any = _POLL_TIMEOUT_S
+    affinity_token: str
+    client_poll_timeout: Any = _POLL_TIMEOUT_S
 
 
 class _Messages(msgspec.Struct):
@@ -56,7 +56,7 @@ class Prechat(msgspec.Struct, frozen=True):
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """What one poll brought: the session as it is now, the events in order, and the names of what was not understood."""
+    """What one poll brought: the session as it is now, the events in order, the names of what was not understood."""
 
     session: LiveAgentSession
     events: tuple[Event, ...] = ()
@@ -86,9 +86,9 @@ class LiveAgentCodec:
         return LiveAgentSession(
             session_id=body.id,
             key=body.key,
-            affinity=body.affinityToken,
+            affinity=body.affinity_token,
             opened_at_ms=now_ms,
-            poll_timeout_s=_poll_timeout_s(body.clientPollTimeout),
+            poll_timeout_s=_poll_timeout_s(body.client_poll_timeout),
         )
 
     def request_chat(self, session: LiveAgentSession, request: ConnectRequest, prechat: Prechat) -> HttpCall:

@@ -21,8 +21,8 @@ from bridge.events import (
     Event,
     FileRequested,
     QueueMoved,
-    TransferBegan,
     TextFound,
+    TransferBegan,
 )
 
 # Ends for want of an agent, not after a talk (liveagent.md §3, ChatEnded reasons).

@@ -26,7 +26,7 @@ from actor_parts import (
 )
 from gevent.event import Event
 
-from bridge.actors import interconnection as interconnection_module
+from bridge.actors import listening, recorder
 from bridge.actors.base import Ref, mailbox_length, tell
 from bridge.actors.feed import Feed
 from bridge.actors.interconnection import Interconnection, Surroundings
@@ -224,7 +224,7 @@ def line(embedded: Place) -> Line:
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     # Full jitter has its own tests; here a try follows at once.
     monkeypatch.setattr("bridge.patience.backoff_s", lambda *_, **__: 0.0)
-    monkeypatch.setattr(interconnection_module, "backoff_s", lambda *_, **__: 0.005)
+    monkeypatch.setattr(recorder, "backoff_s", lambda *_, **__: 0.005)
 
 
 # --- one step after the other -----------------------------------------------------------------------------------------
@@ -537,7 +537,7 @@ def test_an_outcome_that_comes_twice_counts_once(line: Line) -> None:
 def test_a_desk_that_says_nothing_new_at_once_and_again_is_asked_slowly(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interconnection_module, "HASTY_S", 0.15)
+    monkeypatch.setattr(listening, "HASTY_S", 0.15)
     line.begin(active_chat(USER))
     out = line.outside
     ends_s = time.monotonic() + 0.6
@@ -763,6 +763,44 @@ def test_after_an_unforeseen_error_the_chat_goes_on_with_nothing_lost_and_nothin
     wait_for(lambda: house.line.place.inbox(USER) == [] and house.line.record.to_agent == [])
     assert len(house.started) == 2
     assert not house.started[0].is_alive()
+
+
+@pytest.mark.parametrize("method", ["chat", "inbox_of"])
+def test_one_who_is_raised_waits_for_a_store_that_is_away(
+    line: Line, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    line.store.commit(line.lease, Commit(user_id=USER, record=active_chat(USER)))
+    line.store.ask(received("hola"))
+    away = Away(line.store, method, monkeypatch)
+    away.left = 1
+    line.ref = Interconnection.start(
+        line.around, USER, line.lease, registry=line.heard.ref, record=None, guard_s=0.0
+    )
+    line.ref.tell(Resume(reload=True))
+    assert line.outside.command(SendToAgent).delivery.text == "hola"
+    assert line.heard.of(Fallen) == []
+
+
+def test_an_entry_that_was_found_at_a_reload_counts_once_when_it_is_told_as_well(line: Line) -> None:
+    line.store.commit(line.lease, Commit(user_id=USER, record=active_chat(USER)))
+    events = [received("1"), received("2")]
+    for event in events:
+        line.store.ask(event)
+    entry_ids = line.place.inbox(USER)
+    line.ref = Interconnection.start(
+        line.around, USER, line.lease, registry=line.heard.ref, record=None, guard_s=0.0
+    )
+    line.ref.tell(Resume(reload=True))
+    for entry_id, event in zip(entry_ids, events, strict=True):
+        line.ref.tell(Entry(line.lease.partition, entry_id, event))
+    line.says("3")
+    line.handled()
+    assert [owed.text for owed in line.record.to_agent] == ["1", "2", "3"]
+    out = line.outside
+    out.hears(out.wait_for(Listen), ChatEnded("agent", served=True))
+    out.done(out.wait_for(SendToAgent), DeliveredToAgent("c-a1", desk_session(sequence=1)))
+    out.done(out.wait_for(TellBot), BotTold())
+    assert line.heard.wait_for(Idle) == [Idle(USER, 3)]
 
 
 def test_an_error_in_the_answer_of_a_poll_has_the_poll_made_again_with_the_same_ack(

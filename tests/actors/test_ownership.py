@@ -329,6 +329,7 @@ def test_a_stop_brings_the_chats_to_rest_before_it_frees_anything(place: Place, 
     assert claim is not None
     assert claim.released
     assert sorted(worker.lost) == ALL
+    assert not [gained for gained in worker.heard.of(PartitionGained) if gained.lease.held], "its chats would go on"
     assert store.living("w2", ttl_ms=60_000) == ["w2"]
 
 

@@ -16,6 +16,7 @@ from actor_parts import wait_for
 from gevent.server import StreamServer
 
 from bridge.actors import transport as transport_module
+from bridge.actors.socket_transport import SocketTransport
 from bridge.actors.transport import LARGEST_ANSWER, GuardedTransport, SessionTransport
 from bridge.errors import RemoteGarbled, RemoteRefused, RemoteUnavailable
 from bridge.pacing import Breaker
@@ -84,9 +85,20 @@ def serve() -> Iterator[Callable[..., Host]]:
         host.stop()
 
 
+AnyTransport = SessionTransport | SocketTransport
+MakeLine = Callable[..., AnyTransport]
+
+
+@pytest.fixture(params=[SessionTransport, SocketTransport])
+def make_line(request: pytest.FixtureRequest) -> MakeLine:
+    """Every promise is kept by both."""
+    made: MakeLine = request.param
+    return made
+
+
 @pytest.fixture
-def line() -> SessionTransport:
-    return SessionTransport("the neighbour", connections=4)
+def line(make_line: MakeLine) -> AnyTransport:
+    return make_line("the neighbour", connections=4)
 
 
 def get(url: str, **more: Any) -> HttpCall:
@@ -98,7 +110,7 @@ Serve = Callable[..., Host]
 # --- what goes over the wire ------------------------------------------------------------------------------------------
 
 
-def test_a_call_arrives_whole_and_so_does_its_answer(serve: Serve, line: SessionTransport) -> None:
+def test_a_call_arrives_whole_and_so_does_its_answer(serve: Serve, line: AnyTransport) -> None:
     host = serve(b"HTTP/1.1 201 Created\r\nX-Thing: A\r\nContent-Length: 4\r\n\r\n\x00\xff\r\n")
     call = HttpCall(method="PATCH", url=host.url("/a/b?c=d%20e"), headers={"X-Mine": "1"}, body="¡hola!".encode())
     reply = line.send(call)
@@ -110,33 +122,33 @@ def test_a_call_arrives_whole_and_so_does_its_answer(serve: Serve, line: Session
     assert body.encode("latin-1").decode() == "¡hola!"
 
 
-def test_an_answer_of_any_status_is_an_answer(serve: Serve, line: SessionTransport) -> None:
+def test_an_answer_of_any_status_is_an_answer(serve: Serve, line: AnyTransport) -> None:
     for status in (204, 304, 404, 409, 500, 503, 799):
         reply = line.send(get(serve(f"HTTP/1.1 {status} So\r\nContent-Length: 0\r\n\r\n".encode()).url()))
         assert (reply.status, reply.body) == (status, b"")
 
 
-def test_a_chunked_answer_is_put_together(serve: Serve, line: SessionTransport) -> None:
+def test_a_chunked_answer_is_put_together(serve: Serve, line: AnyTransport) -> None:
     host = serve(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
     assert [line.send(get(host.url())).body for _ in range(2)] == [b"abcde"] * 2
     assert host.connections == 1
 
 
-def test_a_connection_is_used_again(serve: Serve, line: SessionTransport) -> None:
+def test_a_connection_is_used_again(serve: Serve, line: AnyTransport) -> None:
     host = serve(OK)
     for _ in range(20):
         line.send(get(host.url()))
     assert (len(host.asked), host.connections) == (20, 1)
 
 
-def test_as_many_connections_stay_open_as_the_pool_holds(serve: Serve, line: SessionTransport) -> None:
+def test_as_many_connections_stay_open_as_the_pool_holds(serve: Serve, line: AnyTransport) -> None:
     host = serve(OK)
     for _ in range(3):
         gevent.joinall([gevent.spawn(line.send, get(host.url())) for _ in range(4)], raise_error=True)
     assert (len(host.asked), host.connections) == (12, 4)
 
 
-def test_a_connection_that_the_host_closed_meanwhile_is_replaced(serve: Serve, line: SessionTransport) -> None:
+def test_a_connection_that_the_host_closed_meanwhile_is_replaced(serve: Serve, line: AnyTransport) -> None:
     def answer_and_close(connection: socket.socket) -> None:
         connection.sendall(OK)
         connection.shutdown(socket.SHUT_RDWR)
@@ -148,14 +160,14 @@ def test_a_connection_that_the_host_closed_meanwhile_is_replaced(serve: Serve, l
     assert host.connections == 3
 
 
-def test_no_cookie_is_kept(serve: Serve, line: SessionTransport) -> None:
+def test_no_cookie_is_kept(serve: Serve, line: AnyTransport) -> None:
     host = serve(b"HTTP/1.1 200 OK\r\nSet-Cookie: who=another-user; Path=/\r\nContent-Length: 0\r\n\r\n")
     for _ in range(2):
         assert line.send(get(host.url())).headers["set-cookie"].startswith("who=")
     assert not [request for request in host.asked if "cookie" in request.lower()]
 
 
-def test_a_redirect_is_an_answer_and_not_followed(serve: Serve, line: SessionTransport) -> None:
+def test_a_redirect_is_an_answer_and_not_followed(serve: Serve, line: AnyTransport) -> None:
     elsewhere = serve(OK)
     moved = f"HTTP/1.1 307 Moved\r\nLocation: {elsewhere.url()}\r\nContent-Length: 0\r\n\r\n".encode()
     call = HttpCall(method="POST", url=serve(moved).url(), headers={"Authorization": "Bearer s3cret"}, body=b"{}")
@@ -163,15 +175,25 @@ def test_a_redirect_is_an_answer_and_not_followed(serve: Serve, line: SessionTra
     assert elsewhere.asked == []
 
 
-def test_the_environment_has_no_say(serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_has_no_say(
+    serve: Serve, make_line: MakeLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     proxy, host = serve(OK), serve(OK)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, proxy.url())
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password s3cret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    SessionTransport("the neighbour", connections=1).send(get(host.url()))
+    make_line("the neighbour", connections=1).send(get(host.url()))
     assert (len(host.asked), proxy.asked) == (1, [])
     assert "authorization" not in host.asked[0].lower()
+
+
+@pytest.mark.parametrize("unfit", ["aff\r\nX-Injected: 1", "aff\nX-Injected: 1"])
+def test_a_header_cannot_bring_another_one_along(serve: Serve, line: AnyTransport, unfit: str) -> None:
+    host = serve(OK)
+    with pytest.raises(RemoteUnavailable):
+        line.send(get(host.url(), headers={"X-LIVEAGENT-AFFINITY": unfit}))
+    assert host.asked == []
 
 
 # --- how long, and how much -------------------------------------------------------------------------------------------
@@ -188,7 +210,7 @@ def drip(head: bytes, *, every_s: float = 0.02) -> Answer:
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 900\r\n\r\n", b"\r\n", b"X: "])
-def test_a_head_or_body_that_drips_is_given_up_in_time(serve: Serve, line: SessionTransport, framing: bytes) -> None:
+def test_a_head_or_body_that_drips_is_given_up_in_time(serve: Serve, line: AnyTransport, framing: bytes) -> None:
     host = serve(drip(b"HTTP/1.1 200 OK\r\n" + framing))
     began_s = time.monotonic()
     with pytest.raises(RemoteUnavailable, match="the neighbour took too long"):
@@ -198,7 +220,7 @@ def test_a_head_or_body_that_drips_is_given_up_in_time(serve: Serve, line: Sessi
 
 
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"])
-def test_a_host_that_falls_silent_is_given_up_in_time(serve: Serve, line: SessionTransport, begun: bytes) -> None:
+def test_a_host_that_falls_silent_is_given_up_in_time(serve: Serve, line: AnyTransport, begun: bytes) -> None:
     def answer(connection: socket.socket) -> None:
         connection.sendall(begun)
         connection.recv(1)
@@ -212,7 +234,7 @@ def test_a_host_that_falls_silent_is_given_up_in_time(serve: Serve, line: Sessio
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 999999999\r\n\r\n", b"\r\n"])
-def test_an_answer_that_is_too_large_is_cut(serve: Serve, line: SessionTransport, framing: bytes) -> None:
+def test_an_answer_that_is_too_large_is_cut(serve: Serve, line: AnyTransport, framing: bytes) -> None:
     def answer(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n" + framing)
         for _ in range(10_000):
@@ -224,12 +246,12 @@ def test_an_answer_that_is_too_large_is_cut(serve: Serve, line: SessionTransport
     wait_for(lambda: host.open == 0)
 
 
-def test_the_largest_answer_is_still_an_answer(serve: Serve, line: SessionTransport) -> None:
+def test_the_largest_answer_is_still_an_answer(serve: Serve, line: AnyTransport) -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {LARGEST_ANSWER}\r\n\r\n".encode()
     assert len(line.send(get(serve(head + b"x" * LARGEST_ANSWER).url())).body) == LARGEST_ANSWER
 
 
-def test_a_poll_that_is_killed_closes_its_connection(serve: Serve, line: SessionTransport) -> None:
+def test_a_poll_that_is_killed_closes_its_connection(serve: Serve, line: AnyTransport) -> None:
     host = serve(lambda connection: connection.recv(1) and None)
     poll = gevent.spawn(line.send, get(host.url()))
     wait_for(lambda: host.asked)
@@ -245,7 +267,7 @@ def test_a_poll_that_is_killed_closes_its_connection(serve: Serve, line: Session
     [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00\xff\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"],
     ids=["nothing", "another protocol", "noise", "half a body"],
 )
-def test_a_host_that_hangs_up_midway_may_be_tried_again(serve: Serve, line: SessionTransport, answer: bytes) -> None:
+def test_a_host_that_hangs_up_midway_may_be_tried_again(serve: Serve, line: AnyTransport, answer: bytes) -> None:
     def say_and_hang_up(connection: socket.socket) -> None:
         connection.sendall(answer)
         connection.shutdown(socket.SHUT_RDWR)
@@ -254,7 +276,7 @@ def test_a_host_that_hangs_up_midway_may_be_tried_again(serve: Serve, line: Sess
         line.send(get(serve(say_and_hang_up).url()))
 
 
-def test_a_request_is_sent_once_even_when_it_gets_no_answer(serve: Serve, line: SessionTransport) -> None:
+def test_a_request_is_sent_once_even_when_it_gets_no_answer(serve: Serve, line: AnyTransport) -> None:
     host = serve(lambda connection: connection.shutdown(socket.SHUT_RDWR))
     with pytest.raises(RemoteUnavailable):
         line.send(HttpCall(method="POST", url=host.url(), body=b"{}"))
@@ -262,7 +284,7 @@ def test_a_request_is_sent_once_even_when_it_gets_no_answer(serve: Serve, line: 
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://a..b/", "http://[::1", "gopher://x/"])
-def test_nobody_there_may_be_tried_again(line: SessionTransport, url: str) -> None:
+def test_nobody_there_may_be_tried_again(line: AnyTransport, url: str) -> None:
     with pytest.raises(RemoteUnavailable) as raised:
         line.send(get(url + "?token=s3cret"))
     assert "s3cret" not in str(raised.value)
@@ -283,9 +305,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fresh_trust() -> Iterator[None]:
     """Certificates are read once a process; here they are read for this test, and again for the next."""
-    transport_module._trust.cache_clear()
+    transport_module.trust.cache_clear()
     yield
-    transport_module._trust.cache_clear()
+    transport_module.trust.cache_clear()
 
 
 @pytest.fixture
@@ -295,7 +317,7 @@ def tls_host(serve: Serve, certificate: Path) -> Host:
     return serve(OK, tls=context)
 
 
-def test_a_certificate_is_checked(tls_host: Host, line: SessionTransport) -> None:
+def test_a_certificate_is_checked(tls_host: Host, line: AnyTransport) -> None:
     with pytest.raises(RemoteUnavailable, match="SSLError"):
         line.send(get(tls_host.url(host="localhost", scheme="https")))
     assert tls_host.asked == []
@@ -303,10 +325,10 @@ def test_a_certificate_is_checked(tls_host: Host, line: SessionTransport) -> Non
 
 @pytest.mark.usefixtures("fresh_trust")
 def test_a_certificate_for_another_name_is_refused(
-    tls_host: Host, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    tls_host: Host, certificate: Path, make_line: MakeLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    line = SessionTransport("the neighbour", connections=1)
+    line = make_line("the neighbour", connections=1)
     with pytest.raises(RemoteUnavailable, match="SSLError"):
         line.send(get(tls_host.url(scheme="https")))
     assert line.send(get(tls_host.url(host="localhost", scheme="https"))).body == b"ok"
@@ -314,7 +336,7 @@ def test_a_certificate_for_another_name_is_refused(
 
 @pytest.mark.usefixtures("fresh_trust")
 def test_the_bundle_of_certificates_is_read_once(
-    serve: Serve, tls_host: Host, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, tls_host: Host, certificate: Path, make_line: MakeLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     read: list[Any] = []
@@ -330,7 +352,7 @@ def test_the_bundle_of_certificates_is_read_once(
         return made
 
     monkeypatch.setattr(ssl, "create_default_context", context)
-    line = SessionTransport("the neighbour", connections=4)
+    line = make_line("the neighbour", connections=4)
     calls = [gevent.spawn(line.send, get(tls_host.url(host="localhost", scheme="https"))) for _ in range(4)]
     gevent.joinall(calls, raise_error=True)
     assert (tls_host.connections, len(read)) == (4, 1)

@@ -1,4 +1,4 @@
-"""Neighbours made of plain data, for chats that are played in thousands: a desk that speaks Live Agent, and the rest."""
+"""Neighbours made of plain data, for chats played in thousands: a desk that speaks Live Agent, and the rest."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ class Desk:
         self.phase = "new"
         self.accepted = self.broken = self.may_reconnect = False
         self.affinity, self.sequence = f"a{self.sessions}.0", 0
-        self.pending, self.batch, self.batches = [], (-1, []), 0
+        self.pending, self.batches = [], 0
+        self.batch: tuple[int, list[dict[str, Any]]] = (-1, [])
         self.transcript: list[dict[str, Any]] = []
         self.moves = 0
 

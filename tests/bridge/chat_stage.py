@@ -119,8 +119,16 @@ class Stage:
         return self.chat.record
 
     @property
+    def session(self) -> LiveAgentSession:
+        assert self.record.session is not None
+        return self.record.session
+
+    @property
     def state(self) -> ChatState:
         return self.chat.state
+
+    def is_in(self, state: ChatState) -> bool:
+        return self.chat.state is state
 
     def happens(self, *events: Event, after_s: float = 0.0) -> Step:
         """Gives the chat these events as one step."""
@@ -182,9 +190,8 @@ class Stage:
 
     def hears(self, *events: Event) -> Step:
         """The poll under way brings these."""
-        session = self.record.session
-        assert session is not None
-        return self.done(Lane.POLL, SessionPolled(msgspec.structs.replace(session, ack=session.ack + 1)), *events)
+        session = msgspec.structs.replace(self.session, ack=self.session.ack + 1)
+        return self.done(Lane.POLL, SessionPolled(session), *events)
 
     def takes(self) -> str:
         """The desk takes the text under way; gives that text."""

@@ -134,7 +134,7 @@ def test_a_blocked_contact_is_told_so_and_puts_the_bot_into_blocked() -> None:
     assert step.answers == [(CALLER, Answer("blocked", "could not create chat in salesforce: this contact is blocked"))]
     assert stage.under_way == {Lane.BOT: TellBot(REQUEST, "blocked", stage.now_ms + 5000)}
     stage.done(Lane.BOT, BotTold())
-    assert stage.state is ChatState.FAILED
+    assert stage.is_in(ChatState.FAILED)
 
 
 def test_what_a_blocked_user_wrote_meanwhile_becomes_context() -> None:
@@ -165,9 +165,9 @@ def test_a_user_may_have_a_second_chat_after_the_first() -> None:
     stage = Stage().active()
     stage.hears(ChatEnded("agent", True))
     stage.done(Lane.BOT, BotTold())
-    assert stage.state is ChatState.CLOSED
+    assert stage.is_in(ChatState.CLOSED)
     stage.chat.forget()
-    assert stage.state is ChatState.NEW
+    assert stage.is_in(ChatState.NEW)
     assert stage.happens(CONNECT).commands == [EnsureContact(REQUEST)]
 
 
@@ -336,13 +336,13 @@ def test_the_next_poll_confirms_what_is_on_record() -> None:
     stage = Stage().active()
     stage.hears(AgentWrote("b"))
     assert stage.step.writes
-    assert stage.under_way[Lane.POLL] == Listen(stage.record.session)  # type: ignore[arg-type]
+    assert stage.under_way[Lane.POLL] == Listen(stage.session)
 
 
 def test_an_empty_poll_is_followed_by_the_next_without_anything_to_write_down() -> None:
     stage = Stage().active()
     step = stage.done(Lane.POLL)
-    assert (step.commands, step.writes) == ([Listen(stage.record.session)], False)  # type: ignore[arg-type]
+    assert (step.commands, step.writes) == ([Listen(stage.session)], False)
 
 
 def test_typing_is_noted_until_the_agent_writes() -> None:
@@ -391,12 +391,12 @@ def test_a_result_that_comes_twice_strikes_nothing_else() -> None:
     stage = Stage().active()
     stage.happens(wrote("a"), wrote("b"))
     command: Any = stage.under_way[Lane.DESK]
-    session = stage.record.session
+    session = stage.session
     stage.takes()
-    moved = stage.record.session
-    stage.happens(DeliveredToAgent(command.delivery.id, session))  # type: ignore[arg-type]
+    moved = stage.session
+    stage.happens(DeliveredToAgent(command.delivery.id, session))
     assert stage.owed_to_agent == ["b"]
-    assert stage.record.session == moved
+    assert stage.session == moved
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -465,7 +465,7 @@ def test_files_wait_for_the_agent_as_texts_do() -> None:
 def test_a_session_that_moved_is_repaired_before_anything_else_is_sent() -> None:
     stage = Stage().active()
     stage.happens(wrote("a"))
-    broken: Any = stage.record.session
+    broken = stage.session
     stage.done(Lane.DESK, SessionStepped(broken.broke()))
     assert stage.step.hush
     assert stage.under_way == {Lane.DESK: RepairSession(broken.broke())}
@@ -475,7 +475,7 @@ def test_after_a_repair_the_text_that_was_under_way_is_sent_again_with_a_new_num
     stage = Stage().active()
     stage.happens(wrote("a"))
     repair(stage)
-    stage.done(Lane.DESK, SessionStepped(msgspec.structs.replace(stage.record.session, repair="")))  # type: ignore[type-var]
+    stage.done(Lane.DESK, SessionStepped(msgspec.structs.replace(stage.session, repair="")))
     command: Any = stage.under_way[Lane.DESK]
     assert (command.delivery.text, command.session.sequence, command.session.affinity) == ("a", 0, "b")
 
@@ -496,7 +496,7 @@ def test_a_text_at_the_desk_that_is_not_the_one_under_way_strikes_nothing() -> N
 
 def repair(stage: Stage, *found: Event) -> None:
     """Breaks the session and repairs it up to the last step."""
-    session: Any = stage.record.session
+    session = stage.session
     stage.done(Lane.DESK, SessionStepped(session.broke()))
     reconnected = msgspec.structs.replace(session, affinity="b", sequence=0, ack=-1, repair="restore", repairs=1)
     stage.done(Lane.DESK, SessionStepped(reconnected))
@@ -508,13 +508,25 @@ def repair(stage: Stage, *found: Event) -> None:
 def test_a_post_that_ends_while_a_poll_finds_the_session_broken_keeps_what_it_brought() -> None:
     stage = Stage().active()
     stage.happens(wrote("a"))
-    session: Any = stage.record.session
+    session = stage.session
     stage.done(Lane.POLL, SessionStepped(session.broke()))
     assert kinds(stage.under_way) == {Lane.DESK: SendToAgent}
     stage.takes()
     assert stage.owed_to_agent == []
     assert kinds(stage.under_way) == {Lane.DESK: RepairSession}
-    assert stage.record.session.said == session.said + 1  # type: ignore[union-attr]
+    assert stage.session.said == session.said + 1
+
+
+def test_a_repair_on_hold_sends_nothing_early_when_the_chat_is_ended_meanwhile() -> None:
+    stage = Stage().on_hold()
+    stage.happens(wrote("a"))
+    session = stage.session
+    stage.done(Lane.POLL, SessionStepped(session.broke()))
+    resync = msgspec.structs.replace(session, affinity="b", sequence=0, ack=-1, repair="resync", repairs=1)
+    stage.done(Lane.DESK, SessionStepped(resync))
+    assert stage.happens(FINISH).context == [said("a")]
+    stage.done(Lane.DESK, SessionStepped(msgspec.structs.replace(resync, repair="")))
+    assert isinstance(stage.under_way[Lane.DESK], LeaveDesk)
 
 
 # --- endings --------------------------------------------------------------------------------------------------------
@@ -579,9 +591,9 @@ def test_ending_before_there_is_a_session_answers_the_caller_and_waits_for_what_
     assert said("a") in step.context
     if Lane.BOT in stage.under_way:
         stage.done(Lane.BOT, BotTold())
-    assert stage.state is ChatState.CLOSING
+    assert stage.is_in(ChatState.CLOSING)
     stage.done(Lane.DESK, ContactReady("c"))
-    assert stage.state is ChatState.CLOSED
+    assert stage.is_in(ChatState.CLOSED)
 
 
 def test_ending_while_the_desk_is_asked_for_an_agent_leaves_the_desk_after_that() -> None:
@@ -658,7 +670,7 @@ def test_whatever_ends_the_session_while_we_leave_is_our_leaving(event: Event) -
     stage = Stage().closing()
     stage.done(Lane.BOT, BotTold())
     stage.happens(event)
-    assert stage.state is ChatState.CLOSED
+    assert stage.is_in(ChatState.CLOSED)
 
 
 def test_the_poll_is_hushed_when_nothing_more_is_wanted_from_the_desk() -> None:
@@ -671,11 +683,11 @@ def test_the_poll_is_hushed_when_nothing_more_is_wanted_from_the_desk() -> None:
 def test_the_end_waits_for_everything_that_is_owed() -> None:
     stage = Stage().active()
     stage.hears(AgentWrote("bye"), ChatEnded("agent", True))
-    assert stage.state is ChatState.CLOSING
+    assert stage.is_in(ChatState.CLOSING)
     stage.drain_user()
-    assert stage.state is ChatState.CLOSING
+    assert stage.is_in(ChatState.CLOSING)
     stage.done(Lane.BOT, BotTold())
-    assert stage.state is ChatState.CLOSED
+    assert stage.is_in(ChatState.CLOSED)
 
 
 # --- going on after a crash -----------------------------------------------------------------------------------------
@@ -691,7 +703,7 @@ def test_a_restored_chat_owes_the_same(play: Any) -> None:
     step = stage.crash()
     if Lane.POLL in owed:
         # Texts went out beside it: the poll itself is asked again with the same ack.
-        owed[Lane.POLL] = Listen(stage.record.session)  # type: ignore[arg-type]
+        owed[Lane.POLL] = Listen(stage.session)
     assert stage.under_way == owed
     assert not step.writes
 
@@ -716,11 +728,21 @@ def test_a_chat_that_only_waited_for_what_the_crash_took_ends_on_record() -> Non
     stage = Stage()
     stage.happens(CONNECT)
     stage.happens(left())
-    assert stage.state is ChatState.CLOSING
+    assert stage.is_in(ChatState.CLOSING)
     step = stage.crash()
-    assert stage.state is ChatState.CLOSED
+    assert stage.is_in(ChatState.CLOSED)
     assert step.writes
     assert [entry.after for entry in step.flight] == [ChatState.CLOSED]
+
+
+def test_a_text_that_was_under_way_when_chat_and_process_ended_becomes_context() -> None:
+    stage = Stage().active()
+    stage.happens(wrote("a"))
+    stage.hears(ChatEnded("agent", True))
+    assert stage.step.context == []
+    step = stage.crash()
+    assert step.context == [said("a")]
+    assert step.writes
 
 
 def test_a_new_chat_has_nothing_to_resume() -> None:

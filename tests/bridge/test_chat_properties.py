@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
-import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from bridge.chat import ENDS, Chat
 from bridge.commands import LANES, Command, Lane, SendToAgent
-from bridge.errors import BridgeError, RemoteUnavailable
+from bridge.errors import BridgeError
 from bridge.events import (
     BotTold,
     BotUntold,
@@ -130,7 +128,8 @@ class World(RuleBasedStateMachine):
         record = self.chat.record
         assert record is not None
         assert self.left_by_word or self.bot_was_dealt_with, "the bot was not told"
-        assert not (record.to_agent or record.to_user or record.to_bot or record.leaving or record.ask)
+        assert [record.to_agent, record.to_user, record.to_bot, record.ask] == [[], [], None, None]
+        assert not record.leaving
         assert record.reason
         assert record.ended_at_ms == self.now_ms
         self.left_by_word = self.bot_was_dealt_with = False

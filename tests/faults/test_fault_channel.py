@@ -65,7 +65,7 @@ def far() -> Iterator[Far]:
 
 
 def test_while_the_channel_is_away_texts_wait_in_order_and_agents_still_hear(far: Far) -> None:
-    talks = far.talks(4)
+    talks = far.talks(2)
     talks.exchange()
     talks.must_be_whole()
     far.channel.down()
