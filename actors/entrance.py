@@ -47,6 +47,7 @@ class Entrance:
         self._channel = channel
         self._pool = pool
         self._closing = False
+        self._open_chats = 0
 
     def close(self) -> None:
         """From now on this worker is not ready."""
@@ -89,7 +90,12 @@ class Entrance:
         """Whether the registry and the store work, and whether this worker owns what it should."""
         checks = (self._check_stopping, self._check_store, self._check_registry)
         faults = [fault for check in checks if (fault := check())]
-        return Health(ready=not faults, faults=tuple(faults), durability=self._store.durability)
+        return Health(
+            ready=not faults,
+            faults=tuple(faults),
+            durability=self._store.durability,
+            open_chats=self._open_chats,
+        )
 
     def _check_stopping(self) -> str:
         if self._closing:
@@ -105,7 +111,7 @@ class Entrance:
 
     def _check_registry(self) -> str:
         try:
-            self._registry.ask(Ping(), timeout=2.0)
+            self._open_chats = int(self._registry.ask(Ping(), timeout=2.0))  # type: ignore[arg-type]
         except (pykka.Timeout, pykka.ActorDeadError):
             return "the registry does not answer"
         return ""

@@ -73,7 +73,7 @@ class InterconnectionRegistry(BridgeActor):
             PartitionLost: self._lose,
             DrainPartitions: self._drain,
             Snapshot: lambda _: self._snapshot(),
-            Ping: lambda _: True,
+            Ping: lambda _: len(self._seats),
         }
 
     def _route(self, entry: Entry) -> None:

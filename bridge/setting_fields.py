@@ -41,7 +41,8 @@ _BLOCKED, _TIMEOUT, _SUCCESS = "from-sf-blocked", "from-sf-timeout", "from-sf-su
 
 def variable(meaning: str, default: Any = ..., *, example: str = "", **more: Any) -> Any:
     """A field with what an operator needs to know: what it means, and how it is written."""
-    needed = more.pop("needed", "yes" if default is ... else "")
+    required = default is ... and "default_factory" not in more
+    needed = more.pop("needed", "yes" if required else "")
     shown = {"example": example or ("" if default is ... else str(default)), "needed": needed}
     return Field(default, description=meaning, json_schema_extra=shown, **more)
 

@@ -339,6 +339,7 @@ EVENTS: list[tuple[dict[str, Any], tuple[Event, ...]]] = [
     (message("ChatRequestSuccess", estimatedWaitTime=-1), (ChatQueued(None, None),)),
     (message("QueueUpdate", position=0, estimatedWaitTime=-1), (QueueMoved(0, None),)),
     (message("QueueUpdate"), (QueueMoved(None, None),)),
+    (message("QueueUpdate", position=1e308, estimatedWaitTime=1e308), (QueueMoved(None, None),)),
     (message("ChatRequestFail", reason="Unavailable"), (ChatRefused("Event [ChatRequestFail] : [Unavailable]"),)),
     (message("ChatRequestFail"), (ChatRefused("Event [ChatRequestFail] : [Unknown]"),)),
     (message("ChatEstablished", name="Eva", userId="005"), (ChatEstablished("Eva"),)),
