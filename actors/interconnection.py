@@ -236,8 +236,7 @@ class Interconnection(BridgeActor):
         if self._chat.record is not None:
             log.info("chat %s is over: %s", self._chat.record.chat_id, self._chat.record.reason)
         self._hush()
-        self._lanes.cancel_timers()
-        self._lanes = Lanes()
+        self._lanes.clear()
         self._chat.forget()
         tell(self._registry, Idle(self._user_id, self._entries))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import gevent
+import msgspec
 
 from bridge.commands import LANES, Command, Lane, OpenCase
 
@@ -26,8 +27,7 @@ class LaneState:
         """Counts a try that failed; a case that may have been opened by it has to be looked for."""
         self.tries += 1
         if isinstance(self.command, OpenCase):
-            command = self.command
-            self.command = OpenCase(command.request, command.contact_id, command.since_ms, again=True)
+            self.command = msgspec.structs.replace(self.command, again=True)
         return self
 
 
@@ -72,6 +72,11 @@ class Lanes:
         for lane, state in list(self.states.items()):
             if state.timer is not None and not state.timer.ready():
                 self.drop(lane)
+
+    def clear(self) -> None:
+        """Frees every lane. Tokens go on counting, so that nothing late is taken for what comes next."""
+        self.cancel_timers()
+        self.states.clear()
 
     def cancel_timers(self) -> None:
         """Lets nothing become due any more."""

@@ -18,7 +18,7 @@ from bridge.commands import (
     RequestChat,
     SendToAgent,
 )
-from bridge.errors import RemoteRefused, RemoteUnavailable, SessionLost
+from bridge.errors import OutOfStep, RemoteRefused, RemoteUnavailable, SessionLost
 from bridge.events import ChatRequested, DeliveredToAgent, DeskLeft, Event, SessionOpened, SessionPolled, SessionStepped
 from bridge.messages import Message
 
@@ -76,11 +76,14 @@ class LiveAgentDesk:
 
     def _leave(self, command: LeaveDesk) -> tuple[Event, ...]:
         try:
-            self._codec.posted(command.session, self._line.send(self._codec.end(command.session)))
+            # With the first number, which the request itself may have used, an end could pass for its repeat.
+            if command.session.sequence:
+                self._codec.posted(command.session, self._line.send(self._codec.end(command.session)))
+                return (DeskLeft(),)
         except SessionLost:
             raise
-        except (RemoteUnavailable, RemoteRefused) as error:
+        except (RemoteUnavailable, RemoteRefused, OutOfStep) as error:
             # Before an agent came a POST may be refused (liveagent.md §5.1); a session can always be deleted.
             log.info("ending by deleting the session, because: %s", error)
-            self._codec.deleted(self._line.send(self._codec.delete(command.session)))
+        self._codec.deleted(self._line.send(self._codec.delete(command.session)))
         return (DeskLeft(),)

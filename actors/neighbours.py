@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from bridge.actors.channels import BotFlowLine, UserChannel
 from bridge.actors.clients import ClientPool
 from bridge.actors.liveagent import LiveAgentDesk
@@ -20,6 +22,8 @@ from bridge.messages import Message
 from bridge.pacing import Breaker
 from bridge.settings import Settings
 
+# What Live Agent answers to a session that it moved (liveagent.md §2.4).
+SESSION_MOVED = (503,)
 DESK_CLIENTS = RECORDS_CLIENTS = USER_CLIENTS = BOT_CLIENTS = 32
 POLL_CONNECTIONS = 10_000
 
@@ -36,7 +40,8 @@ class Neighbours:
             api_version=settings.liveagent_api_version,
         )
         poll_line = SocketTransport("Live Agent", connections=POLL_CONNECTIONS)
-        self.desk = LiveAgentDesk(codec, data, line=_lean_line("Live Agent", DESK_CLIENTS), poll_line=poll_line)
+        line = _lean_line("Live Agent", DESK_CLIENTS, harmless=SESSION_MOVED)
+        self.desk = LiveAgentDesk(codec, data, line=line, poll_line=poll_line)
         private_key = settings.sfc_private_key.get_secret_value()
         login = SalesforceLogin(LoginConfig.from_settings(settings))
         salesforce = _line("Salesforce", RECORDS_CLIENTS)
@@ -68,8 +73,8 @@ class Pools:
         return {Lane.USER: self.channel, Lane.BOT: self.bot_flow}.get(LANES[command], self.desk)
 
 
-def _lean_line(name: str, connections: int) -> Transport:
-    return GuardedTransport(SocketTransport(name, connections=connections), Breaker(), name=name)
+def _lean_line(name: str, connections: int, *, harmless: Collection[int] = ()) -> Transport:
+    return GuardedTransport(SocketTransport(name, connections=connections), Breaker(), name=name, harmless=harmless)
 
 
 def _line(name: str, connections: int) -> Transport:

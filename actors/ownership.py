@@ -119,7 +119,12 @@ class Ownership:
         if claim is None:
             return
         lease = Lease(partition, claim.value, deadline_s=_deadline_s(asked_s))
-        records = tuple(self._store.chats(partition))
+        try:
+            records = tuple(self._store.chats(partition))
+        except StoreUnavailable:
+            # Kept without its chats, it would have no owner until it runs out.
+            self._quietly(partial(self._store.release, lease))
+            raise
         guard_s = GUARD_RELEASED_S if claim.released else GUARD_EXPIRED_S
         self._leases[partition] = lease
         tell(self._registry, PartitionGained(lease, records, guard_s))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import gevent
+import msgspec
 
 from bridge.actors.leases import Lease
 from bridge.actors.store import Commit, Store
@@ -61,7 +62,7 @@ class Recorder:
     def inbox(self) -> list[tuple[str, FrontDoorEvent]]:
         """What lies in the inbox for this user, in order: entry ids and events."""
         entries = self._when_it_answers(lambda: self._store.inbox_of(self._user_id))
-        return [(entry_id, decode_event(raw)) for entry_id, raw in entries]
+        return [(entry_id, event) for entry_id, raw in entries if (event := _readable(entry_id, raw)) is not None]
 
     def context(self) -> tuple[ContextEntry, ...]:
         """What was said outside a chat, as of now."""
@@ -77,3 +78,11 @@ class Recorder:
                 gevent.sleep(backoff_s(tries, base_s=0.1, cap_s=1.0))
                 tries += 1
         raise Fenced(f"the lease on partition {self._lease.partition} is over")
+
+
+def _readable(entry_id: str, raw: bytes) -> FrontDoorEvent | None:
+    try:
+        return decode_event(raw)
+    except msgspec.MsgspecError:
+        log.exception("entry %s cannot be read and is left where it is", entry_id)
+        return None

@@ -15,9 +15,9 @@ from bridge.actors.transport import Transport
 from bridge.codecs.salesforce_data import SalesforceData
 from bridge.codecs.salesforce_files import attach, attachment, raise_unless_attached
 from bridge.codecs.salesforce_login import JWT_ALGORITHM, SalesforceLogin
-from bridge.codecs.salesforce_rest import Token, created_id, wants_new_token
+from bridge.codecs.salesforce_rest import Token, created_id, upserted_id, wants_new_token
 from bridge.commands import AttachFile, Command, EnsureContact, OpenCase
-from bridge.errors import RemoteError, RemoteRefused
+from bridge.errors import RemoteError, RemoteGarbled, RemoteRefused
 from bridge.events import CaseOpened, ContactBlocked, ContactReady, Event, FileAttached
 from bridge.messages import ConnectRequest, Message
 from bridge.wire import HttpCall, HttpReply
@@ -104,18 +104,31 @@ class SalesforceRecords:
     def _open_case(self, command: OpenCase) -> tuple[Event, ...]:
         return (CaseOpened(self._case_of_an_earlier_try(command) or self._create_case(command)),)
 
+    def _create_case(self, command: OpenCase) -> str:
+        data, request, known = (
+            self._data,
+            command.request,
+            {"contact_id": command.contact_id, "chat_id": command.chat_id},
+        )
+        made = self._ask(lambda token: data.create_case(token, request, **known), upserted_id)
+        return made or self._case_by_key(command)
+
+    def _case_by_key(self, command: OpenCase) -> str:
+        data, key = self._data, self._data.case_key(command.chat_id)
+        found = key and self._ask(lambda token: data.find_case_by_key(token, key), data.found_case)
+        if not found:
+            raise RemoteGarbled("Salesforce: the case was said to be there, and is not found", status=204)
+        return found
+
     def _case_of_an_earlier_try(self, command: OpenCase) -> str | None:
-        if not command.again:
+        # An upsert is the same case however often it is made.
+        if not command.again or self._data.case_key(command.chat_id):
             return None
         data, request, since_ms = self._data, command.request, command.since_ms - CLOCK_SKEW_MS
         return self._ask(
             lambda token: data.find_case(token, request, contact_id=command.contact_id, since_ms=since_ms),
             data.found_case,
         )
-
-    def _create_case(self, command: OpenCase) -> str:
-        data, request = self._data, command.request
-        return self._ask(lambda token: data.create_case(token, request, contact_id=command.contact_id), created_id)
 
     def _attach_file(self, command: AttachFile) -> tuple[Event, ...]:
         media = command.delivery.media

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import redis
 
+from bridge.actors.batches import Batches
 from bridge.actors.connections import Connections
 from bridge.actors.leases import Lease
 from bridge.door import Posted
@@ -35,7 +36,6 @@ SEEN_TTL_S = 8 * 86_400
 CONTEXT_LIMIT = 1_000
 FLIGHT_LIMIT = 500
 REPLIES_TTL_S = 60
-WAIT_MS = 500
 WRITTEN, WRITTEN_BEFORE, FENCED = 1, 2, 0
 
 
@@ -67,7 +67,7 @@ class Store:
         self.keys = keys
         self.durability = connections.durability
         self._redis = connections.client()
-        self._wait_replicas = connections.wait_replicas
+        self._batches = Batches(self._redis, wait_replicas=connections.wait_replicas)
         self._client = client
         self._mailbox_limit = mailbox_limit
         self._scripts = {name: _source(name) for name in ("post", "commit", "claim", "renew", "release", "beat")}
@@ -99,8 +99,8 @@ class Store:
     def ask(self, event: FrontDoorEvent) -> None:
         """Appends a question to its user's inbox; the answer comes on the asker's reply stream."""
         partition = self.keys.partition(event.user_id)
-        fields: Any = {"user": event.user_id, "event": encode_event(event)}
-        self._call(lambda: self._redis.xadd(self.keys.of(partition, "inbox"), fields))
+        inbox = self.keys.of(partition, "inbox")
+        self._call(lambda: self._batches.run("XADD", inbox, "*", "user", event.user_id, "event", encode_event(event)))
 
     def reply(self, ask: Ask, answer: Answer) -> None:
         """Writes an answer where the asker waits for it."""
@@ -238,31 +238,19 @@ class Store:
         return msgspec.json.encode(_StoredContext(message.message_id, entry))
 
     def _durably(self, script: str, keys: list[str], args: list[Any]) -> Any:
-        """Runs a script and, where replicas are promised, waits on the same connection until they have it."""
-        if not self._wait_replicas:
-            return self._run(script, keys, args)
-        return self._call(lambda: self._with_wait(script, keys, args))
-
-    def _with_wait(self, script: str, keys: list[str], args: list[Any]) -> Any:
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.evalsha(self._sha(script), len(keys), *keys, *args)
-            pipe.execute_command("WAIT", self._wait_replicas, WAIT_MS)
-            try:
-                answer, replicas = pipe.execute()
-            except redis.exceptions.NoScriptError:
-                self._shas.clear()
-                return self._with_wait(script, keys, args)
-        if replicas < self._wait_replicas:
-            raise StoreUnavailable(f"only {replicas} of {self._wait_replicas} replicas confirmed")
-        return answer
+        """Runs a script, together with those of others; answers when the replicas that are promised have it."""
+        return self._evalsha(self._batches.run, script, keys, args)
 
     def _run(self, script: str, keys: list[str], args: list[Any]) -> Any:
+        return self._evalsha(self._redis.execute_command, script, keys, args)
+
+    def _evalsha(self, execute: Callable[..., Any], script: str, keys: list[str], args: list[Any]) -> Any:
         def evalsha() -> Any:
             try:
-                return self._redis.evalsha(self._sha(script), len(keys), *keys, *args)
+                return execute("EVALSHA", self._sha(script), len(keys), *keys, *args)
             except redis.exceptions.NoScriptError:
                 self._shas.clear()
-                return self._redis.evalsha(self._sha(script), len(keys), *keys, *args)
+                return execute("EVALSHA", self._sha(script), len(keys), *keys, *args)
 
         return self._call(evalsha)
 

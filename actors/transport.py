@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.cookiejar
 import ssl
 import time
+from collections.abc import Collection
 from functools import cache
 from typing import Any, Protocol
 
@@ -123,12 +124,16 @@ def trust() -> ssl.SSLContext:
 
 
 class GuardedTransport:
-    """A transport that spares its neighbour while that one fails. Never for polls: an empty one is no failure."""
+    """A transport that spares its neighbour while that one fails. Never for polls: an empty one is no failure.
 
-    def __init__(self, inner: Transport, breaker: Breaker, *, name: str) -> None:
+    `harmless` are statuses from 500 on that say something of one session and nothing of the neighbour.
+    """
+
+    def __init__(self, inner: Transport, breaker: Breaker, *, name: str, harmless: Collection[int] = ()) -> None:
         self._inner = inner
         self._breaker = breaker
         self._name = name
+        self._harmless = harmless
 
     def send(self, call: HttpCall) -> HttpReply:
         """Carries the call, unless the breaker is open."""
@@ -140,5 +145,5 @@ class GuardedTransport:
         except RemoteUnavailable:
             self._breaker.note(time.monotonic(), failed=True)
             raise
-        self._breaker.note(time.monotonic(), failed=reply.status >= 500 and reply.status != 503)
+        self._breaker.note(time.monotonic(), failed=reply.status >= 500 and reply.status not in self._harmless)
         return reply

@@ -60,6 +60,7 @@ NEW, CONNECTING, ON_HOLD = ChatState.NEW, ChatState.CONNECTING, ChatState.ON_HOL
 ACTIVE, CLOSING = ChatState.ACTIVE, ChatState.CLOSING
 # The caller's clock began a little before the chat's own.
 JUST_BEFORE_MS = 250
+SILENCE_MS = 60_000
 ENDS = (ChatState.CLOSED, ChatState.FAILED)
 
 
@@ -245,11 +246,16 @@ class Chat:
         step.flight.append(FlightEntry(at_ms=step.now_ms, event=type(event).__name__, before=before, after=self.state))
 
     def _overdue(self, now_ms: int) -> bool:
-        """Whether the chat is still opening while its caller was told that it is not: then no agent may ring."""
+        """Whether the chat is still opening although nobody believes in it any more.
+
+        Its caller was told that there is no chat, so no agent may ring; or the desk took the request and never said
+        another word, so the user waits for nothing (liveagent.md §5.6: its address may have changed).
+        """
         record = self.record
-        if record is None or record.state is not CONNECTING or record.ask is None:
+        if record is None or record.state is not CONNECTING:
             return False
-        return now_ms - record.opened_at_ms >= self.policy.connect_s * 1000 - JUST_BEFORE_MS
+        patience_ms = self.policy.connect_s * 1000 - JUST_BEFORE_MS if record.ask else SILENCE_MS
+        return now_ms - record.opened_at_ms >= patience_ms
 
     def _settle(self, step: Step) -> None:
         """CLOSING ends by itself as soon as nothing is owed to anybody."""

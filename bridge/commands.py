@@ -25,12 +25,13 @@ class EnsureContact(Message, frozen=True):
 
 
 class OpenCase(Message, frozen=True):
-    """Open the chat's case. `again`: an earlier try may have gone through, so look for its case first."""
+    """Open the chat's case. `again`: an earlier try may have gone through; `chat_id`: what marks the case as ours."""
 
     request: ConnectRequest
     contact_id: str
     since_ms: int
     again: bool = False
+    chat_id: str = ""
 
 
 class OpenSession(Message, frozen=True):

@@ -31,7 +31,7 @@ class Media(Message, frozen=True):
 
 
 class UserMessage(Message, frozen=True, kw_only=True):
-    """One thing that a bot user (or, for context, the bot itself) said. `message_id` repeats when a delivery repeats."""
+    """One thing that a bot user (or, for context, the bot) said. `message_id` repeats when a delivery repeats."""
 
     message_id: str
     user_id: str
@@ -76,7 +76,7 @@ class Answer(Message, frozen=True):
     sentence: str = ""
 
 
-# --- events from the front door; these travel through the durable inbox -------------------------------------------------
+# --- events from the front door; these travel through the durable inbox -----------------------------------------------
 
 
 class InboxEvent(Message, frozen=True, tag_field="type", tag=True):

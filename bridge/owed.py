@@ -51,7 +51,7 @@ def _connecting(record: ChatRecord, again: bool) -> Iterator[Command]:
     if not record.contact_id:
         yield EnsureContact(record.request)
     elif not record.case_id:
-        yield OpenCase(record.request, record.contact_id, record.opened_at_ms, again)
+        yield OpenCase(record.request, record.contact_id, record.opened_at_ms, again, record.chat_id)
     elif record.session is None:
         yield OpenSession()
     elif not record.requested:

@@ -29,7 +29,7 @@ class RateLimit:
 class Breaker:
     """Spares a neighbour that fails: open at half of the last calls failed, then one probe every few seconds."""
 
-    def __init__(self, *, least_calls: int = 20, window_s: float = 30.0, probe_every_s: float = 10.0) -> None:
+    def __init__(self, *, least_calls: int = 20, window_s: float = 30.0, probe_every_s: float = 2.0) -> None:
         self._least_calls = least_calls
         self._window_s = window_s
         self._probe_every_s = probe_every_s

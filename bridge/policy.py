@@ -57,7 +57,10 @@ class Words(Protocol):
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """The operator's choices. Times in seconds; a caller waits `connect_s` for a chat; 0 switches off `max_wait_s` and `queue_update_interval_s`."""
+    """The operator's choices. Times in seconds.
+
+    A caller waits `connect_s` for a chat. 0 switches off `max_wait_s` and `queue_update_interval_s`.
+    """
 
     words: Words
     bot_delay_s: dict[BotState, float]

@@ -37,7 +37,7 @@ class ChatState(str, Enum):
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One text, or one file, owed to one side.
 
-    `id` is the same at every attempt; `message` is what the user wrote, where a user did; `media` is still to be fetched.
+    `id` is the same at every attempt; `message` is what the user wrote, where a user did; `media` is yet to be fetched.
     """
 
     id: str

@@ -221,6 +221,11 @@ class Settings(BaseSettings):
     sfc_organization_id: str = variable("The org", example="00D000000000001", min_length=1)
     sfc_deployment_id: str = variable("The chat deployment", example="572000000000001", min_length=1)
     sfc_record_type_id: str = variable("Record type of cases", "", example="012000000000001")
+    sfc_case_external_id_field: str = variable(
+        "Name of a unique external id field of Case; with it a case is made by upsert, so that no crash makes two",
+        "",
+        example="Bridge_Chat_Id__c",
+    )
     sfc_account_record_type_id: str = variable(
         "Record type of person accounts; without it contacts are made", "", example="012000000000002"
     )

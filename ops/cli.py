@@ -85,7 +85,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Smaller numbers, in less than two minutes.")] = False,
     json: Annotated[Path | None, typer.Option(help="Where the figures go, instead of ops/bench/.build.")] = None,
     page: Annotated[Path | None, typer.Option(help="Writes the table as Markdown, too.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="webhooks, relay, workers, connects, crowd; repeatable.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="webhooks, relay, workers, connects or crowd.")] = None,
 ) -> None:
     """Measures the whole service on this machine, on loopback alone, and says which goals it reaches."""
     from bridge.ops.bench.report import LAST
@@ -94,7 +94,7 @@ def bench(
     run(quick=quick, path=json or LAST, only=only or [], page=page)
 
 
-dead = typer.Typer(help="Messages that could not be delivered: look at them, send them again, drop them.", no_args_is_help=True)
+dead = typer.Typer(help="Messages that could not be delivered: look, send again, drop.", no_args_is_help=True)
 app.add_typer(dead, name="dead")
 Names = Annotated[list[str] | None, typer.Argument(help="The names that `list` shows; none: every letter.")]
 

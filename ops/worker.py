@@ -79,7 +79,10 @@ class BridgeWorker(GeventWorker):  # type: ignore[misc]  # Gunicorn carries no t
         else:
             self.log.info("refused a request: %s", type(exc).__name__)
         body = msgspec.json.encode({"ErrorDescription": sentence})
-        head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = (
+            f"HTTP/1.1 {status}\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
         try:
             write_nonblock(client, head.encode() + body)
         except OSError:

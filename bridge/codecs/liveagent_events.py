@@ -128,4 +128,8 @@ class EventReader:
         if len(from_user) > self.session.said:
             found.append(TextFound(html.unescape(from_user[-1])))
             self.session = msgspec.structs.replace(self.session, said=len(from_user))
+        if from_agent:
+            # What said that an agent came may have been lost with the session.
+            speakers = [_text(entry, "name") for entry in entries if entry.get("type") == "Agent"]
+            found.append(ChatEstablished(speakers[-1]))
         return found + self._agent_wrote(from_agent[self.session.heard :])

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from bridge.codecs.salesforce_rest import (
+    ExternalId,
     Org,
     Subrequest,
     Token,
@@ -29,6 +30,7 @@ DEFAULT_FLOW = "default"
 MOST_QUERIES = 5
 _LOCAL_DIGITS = 10
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
+_OWN_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _FIELD_MAPS = (
     "sfc_custom_fields_case",
     "sfc_custom_fields_contact",
@@ -49,6 +51,7 @@ class SalesforceConfig(msgspec.Struct, frozen=True, kw_only=True):
     account_record_type_id: str = ""
     birth_date: str = "1921-01-01T00:00:00"
     blocked_chat_field: bool = False
+    case_external_id_field: str = ""
     code_phone_remove: tuple[str, ...] = ("521", "52")
     fields_case: Mapping[str, str] = {}
     fields_contact: Mapping[str, str] = {}
@@ -59,7 +62,7 @@ class SalesforceConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> SalesforceConfig:
-        """The SFC_ settings. Raises SettingsError where a map names something that is no field."""
+        """The SFC_ settings. Raises SettingsError where one names something that is no field."""
         if faults := _field_faults(settings):
             raise SettingsError(faults)
         return cls(
@@ -70,6 +73,7 @@ class SalesforceConfig(msgspec.Struct, frozen=True, kw_only=True):
             account_record_type_id=settings.sfc_account_record_type_id,
             birth_date=settings.sfc_default_birth_date_account,
             blocked_chat_field=settings.sfc_blocked_chat_field,
+            case_external_id_field=settings.sfc_case_external_id_field,
             code_phone_remove=settings.sfc_code_phone_remove,
             fields_case=settings.sfc_custom_fields_case,
             fields_contact=settings.sfc_custom_fields_contact,
@@ -183,8 +187,31 @@ class SalesforceData:
             raise RemoteRefused(sentence, code="NO_FLOW")
         return Route(flow.subject, queue.button_id, queue.owner_id)
 
-    def create_case(self, token: Token, request: ConnectRequest, *, contact_id: str) -> HttpCall:
-        """Creates the chat's case; `created_id` reads the answer. Raises RemoteRefused as `route` does."""
+    def create_case(self, token: Token, request: ConnectRequest, *, contact_id: str, chat_id: str = "") -> HttpCall:
+        """Creates the chat's case, by upsert where `case_key` names it. Raises RemoteRefused as `route` does.
+
+        `upserted_id` reads either answer.
+        """
+        fields = self._case_fields(request, contact_id)
+        # Left out, Salesforce moves the case away from its owner (liveagent.md §7.3).
+        headers = {"Sforce-Auto-Assign": "false"}
+        key = self.case_key(chat_id)
+        if key is None:
+            return self.config.org.create(token, "Case", fields=fields, headers=headers)
+        # Salesforce refuses a body that holds the field that the path names.
+        rest = {field: value for field, value in fields.items() if field.lower() != key.field.lower()}
+        return self.config.org.upsert(token, key, fields=rest, headers=headers)
+
+    def case_key(self, chat_id: str) -> ExternalId | None:
+        """What the chat's case is named by, so that it can be made twice and is there once; None without a field."""
+        field = self.config.case_external_id_field
+        return ExternalId("Case", field, chat_id) if field and chat_id else None
+
+    def find_case_by_key(self, token: Token, key: ExternalId) -> HttpCall:
+        """Asks for the case of that name; `found_case` reads the answer."""
+        return self.config.org.query(token, f"SELECT Id FROM Case WHERE {key.field} = {quote(key.value)}")
+
+    def _case_fields(self, request: ConnectRequest, contact_id: str) -> dict[str, str]:
         route = self.route(request)
         fields = {
             "Status": "Nuevo",
@@ -197,9 +224,7 @@ class SalesforceData:
             "Description": self._description(request, route),
             "Origin": request.provider,
         }
-        # Left out, Salesforce moves the case away from its owner (liveagent.md §7.3).
-        headers = {"Sforce-Auto-Assign": "false"}
-        return self.config.org.create(token, "Case", fields=_filled(fields), headers=headers)
+        return _filled(fields)
 
     def find_case(self, token: Token, request: ConnectRequest, *, contact_id: str, since_ms: int) -> HttpCall:
         """Asks for the newest case that an earlier `create_case` since then may have made."""
@@ -263,7 +288,16 @@ def _moment(at_ms: int) -> str:
 
 
 def _field_faults(settings: Settings) -> list[str]:
-    return [
+    own = settings.sfc_case_external_id_field
+    faults = (
+        []
+        if not own or _OWN_FIELD.fullmatch(own)
+        else [
+            f"SALESFORCE_INTEGRATION_SFC_CASE_EXTERNAL_ID_FIELD names {own!r}, which cannot be a field; "
+            "for example Bridge_Chat_Id__c"
+        ]
+    )
+    return faults + [
         f"SALESFORCE_INTEGRATION_{name.upper()} names {field!r}, which cannot be a field; for example order:Order__c"
         for name in _FIELD_MAPS
         for field in getattr(settings, name).values()

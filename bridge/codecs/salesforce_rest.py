@@ -77,6 +77,14 @@ class Subrequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     body: Mapping[str, str] | None = None
 
 
+class ExternalId(msgspec.Struct, frozen=True):
+    """A record named by us: the unique external id field of its object, and what stands in it."""
+
+    sobject: str
+    field: str
+    value: str
+
+
 class Org(msgspec.Struct, frozen=True):
     """Where an org's data API is; `api_version` is written `52` or `52.0`.
 
@@ -109,6 +117,14 @@ class Org(msgspec.Struct, frozen=True):
     ) -> HttpCall:
         """Creates one record; `created_id` reads the answer."""
         call = self._call(token, "POST", f"{self.path}/sobjects/{sobject}", body=fields)
+        return msgspec.structs.replace(call, headers={**call.headers, **(headers or {})})
+
+    def upsert(
+        self, token: Token, record: ExternalId, *, fields: Mapping[str, str], headers: Mapping[str, str] | None = None
+    ) -> HttpCall:
+        """Creates the record, or changes it where it is there; `upserted_id` reads the answer."""
+        path = f"{self.path}/sobjects/{record.sobject}/{record.field}/{percent_encode(record.value, safe='')}"
+        call = self._call(token, "PATCH", path, body=fields)
         return msgspec.structs.replace(call, headers={**call.headers, **(headers or {})})
 
     def composite(self, token: Token, steps: Sequence[Subrequest], *, all_or_none: bool) -> HttpCall:
@@ -210,6 +226,22 @@ def created_id(reply: HttpReply) -> str:
     if not made.success:
         raise RemoteRefused(f"{WHO}: the record was not created", status=reply.status)
     return checked_id(made.id)
+
+
+def upserted_id(reply: HttpReply) -> str | None:
+    """The id of the record that an upsert made or found; None where an API before v46 found it, and says only 204.
+
+    Raises RemoteError: RemoteUnavailable where another upsert of the same record was just quicker.
+    """
+    if reply.status == 204:
+        return None
+    if reply.status == 300:
+        sentence = f"{WHO}: [300] - several records have this external id: the field has to be a unique one"
+        raise RemoteRefused(sentence, status=300, code=fault_of(reply)[0])
+    if reply.status == 400 and fault_of(reply)[0] == "DUPLICATE_VALUE":
+        sentence = f"{WHO}: [400] - another upsert of the same record was quicker"
+        raise RemoteUnavailable(sentence, status=400, code="DUPLICATE_VALUE")
+    return created_id(reply)
 
 
 def checked_id(value: object) -> str:

@@ -69,34 +69,39 @@ class Meter:
 
 
 class Slices:
-    """Lets processes run for a part of the time: so that they, and not the machine that all share, are the limit."""
+    """Lets each process run for a part of the time: so that they, and not the machine that all share, are the limit.
+
+    They take turns, so that none is in another's way.
+    """
 
     def __init__(self, pids: Sequence[int], *, share: float, period_s: float = 0.04) -> None:
-        self._pids = pids
-        self._run_s = share * period_s
-        self._rest_s = period_s - self._run_s
+        self._run_s, self._rest_s = share * period_s, (1 - share) * period_s
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._turn, daemon=True)
+        offsets_s = [turn * period_s / len(pids) for turn in range(len(pids))]
+        self._threads = [
+            threading.Thread(target=self._slice, args=(pid, offset_s), daemon=True)
+            for pid, offset_s in zip(pids, offsets_s, strict=True)
+        ]
 
     def __enter__(self) -> Slices:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join()
-        self._signal(signal.SIGCONT)
+        for thread in self._threads:
+            thread.join()
 
-    def _turn(self) -> None:
-        while not self._over.is_set():
-            self._signal(signal.SIGSTOP)
-            time.sleep(self._rest_s)
-            self._signal(signal.SIGCONT)
-            time.sleep(self._run_s)
-
-    def _signal(self, number: signal.Signals) -> None:
-        for pid in self._pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+    def _slice(self, pid: int, offset_s: float) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(offset_s)
+            while not self._over.is_set():
+                os.kill(pid, signal.SIGCONT)
+                time.sleep(self._run_s)
+                os.kill(pid, signal.SIGSTOP)
+                time.sleep(self._rest_s)
+            os.kill(pid, signal.SIGCONT)

@@ -91,6 +91,14 @@ class SimulatorProcess:
         """Every answer on these paths takes so long, from now on."""
         self._ask("POST", "faults", json={"path": path, "delay_s": delay_s, "times": 0})
 
+    def accept(self, who: str) -> None:
+        """An agent takes a chat."""
+        self._ask("POST", f"chats/{who}/accept", json={})
+
+    def say(self, who: str, text: str) -> None:
+        """The agent writes."""
+        self._ask("POST", f"chats/{who}/say", json={"text": text})
+
     def end(self, who: str) -> None:
         """The agent, or the queue, ends a chat."""
         self._ask("POST", f"chats/{who}/end", json={})

@@ -1,4 +1,4 @@
-"""A load: many chats that talk both ways at a steady pace, through any host, as a channel that repeats until it is heard."""
+"""A load: many chats that talk both ways at a steady pace, by a channel that repeats itself until it is heard."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ class Caller:
 
     def log_in(self) -> None:
         """Gets the token that connect needs."""
-        answer = self._until_heard(
-            "POST", "/v1/authenticate", {"username": "yaloUser", "password": "yalo-password"}
-        )
+        answer = self._until_heard("POST", "/v1/authenticate", {"username": "yaloUser", "password": "yalo-password"})
         self._token = answer.json()["token"]
 
     def connect(self, user: str) -> int:
@@ -90,7 +88,9 @@ class Talk:
 class Load:
     """All chats. `open` brings them to an agent; between `start` and `stop` both sides talk."""
 
-    def __init__(self, simulator: Simulator, caller: Caller, *, chats: int, first_user: int = 5_215_500_000_000) -> None:
+    def __init__(
+        self, simulator: Simulator, caller: Caller, *, chats: int, first_user: int = 5_215_500_000_000
+    ) -> None:
         self._simulator = simulator
         self._caller = caller
         self.talks = [Talk(str(first_user + number)) for number in range(chats)]

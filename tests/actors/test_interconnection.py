@@ -773,9 +773,7 @@ def test_one_who_is_raised_waits_for_a_store_that_is_away(
     line.store.ask(received("hola"))
     away = Away(line.store, method, monkeypatch)
     away.left = 1
-    line.ref = Interconnection.start(
-        line.around, USER, line.lease, registry=line.heard.ref, record=None, guard_s=0.0
-    )
+    line.ref = Interconnection.start(line.around, USER, line.lease, registry=line.heard.ref, record=None, guard_s=0.0)
     line.ref.tell(Resume(reload=True))
     assert line.outside.command(SendToAgent).delivery.text == "hola"
     assert line.heard.of(Fallen) == []
@@ -787,9 +785,7 @@ def test_an_entry_that_was_found_at_a_reload_counts_once_when_it_is_told_as_well
     for event in events:
         line.store.ask(event)
     entry_ids = line.place.inbox(USER)
-    line.ref = Interconnection.start(
-        line.around, USER, line.lease, registry=line.heard.ref, record=None, guard_s=0.0
-    )
+    line.ref = Interconnection.start(line.around, USER, line.lease, registry=line.heard.ref, record=None, guard_s=0.0)
     line.ref.tell(Resume(reload=True))
     for entry_id, event in zip(entry_ids, events, strict=True):
         line.ref.tell(Entry(line.lease.partition, entry_id, event))

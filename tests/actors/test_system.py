@@ -160,9 +160,7 @@ def test_the_snapshot_shows_every_chat_and_no_secret(simulator: Simulator, run: 
     assert not [key for key in keys if key in str(snapshot)]
 
 
-def test_a_snapshot_is_taken_in_time_though_actors_do_not_answer(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_snapshot_is_taken_in_time_though_actors_do_not_answer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system_module, "SNAPSHOT_S", 0.2)
     system = run()
     users = connect_all(system, 5)

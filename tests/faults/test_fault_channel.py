@@ -1,4 +1,4 @@
-"""The user's side goes wrong: channels and bots out of reach, webhooks that come twice and in disorder, lost answers."""
+"""The user's side goes wrong: channels and bots out of reach, lost answers, webhooks that come twice or in disorder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import gevent
 import gevent.pool
 import pytest
-from fault_bench import UNLIMITED, Bench, Talks, wait_until
+from fault_bench import UNLIMITED, Bench, Talks
 
 from bridge.ops.proving.load import Caller
 from bridge.ops.proving.tcp_proxy import TcpProxy
@@ -121,9 +121,7 @@ def test_answers_that_neighbours_lose_make_nothing_come_twice(bench: Bench) -> N
 def test_webhooks_repeated_and_shuffled_over_all_hosts_take_effect_once(bench: Bench) -> None:
     talks = bench.talks(5)
     texts = {user: [f"shuffled {number} by {user}" for number in range(20)] for user in talks.users}
-    copies = [
-        (user, text) for user, written in texts.items() for text in written for _ in range(random.randint(1, 5))
-    ]
+    copies = [(user, text) for user, written in texts.items() for text in written for _ in range(random.randint(1, 5))]
     random.shuffle(copies)
     _bring(bench, copies)
     bench.simulator.wait_for(lambda: all(_arrived(bench, user) >= set(texts[user]) for user in texts), 20)

@@ -50,8 +50,8 @@ def test_a_kill_in_the_middle_of_a_connect_leaves_one_case_and_one_chat(bench: B
 
 @pytest.mark.xfail(
     strict=True,
-    reason="A case has no key of ours, so a create that is still on its way when the next owner looks for it is not "
-    "found, and both are made. Only an upsert by a unique external id could prevent that, and the org has no such field.",
+    reason="A case has no key of ours: a create that is still on its way when the next owner looks for it is not "
+    "found, and both are made. An upsert by a unique external id would prevent that; the org has no such field.",
 )
 def test_a_case_that_salesforce_makes_only_after_the_kill_is_the_only_one(bench: Bench) -> None:
     talks = bench.strangers()

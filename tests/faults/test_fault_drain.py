@@ -55,7 +55,7 @@ def test_a_host_that_is_stopped_leaves_in_time_and_its_chats_go_on_elsewhere(ben
     assert _longest_pause_s(bench, talks, stopped_ms) <= EXIT_S
 
 
-def test_a_worker_that_is_told_to_leave_is_not_ready_from_the_first_moment(bench: Bench) -> None:
+def test_workers_that_are_told_to_leave_do_so_in_time_and_are_replaced(bench: Bench) -> None:
     host = bench.hosts.all[0]
     with under_load(bench):
         pids = host.worker_pids

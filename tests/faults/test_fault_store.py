@@ -14,7 +14,6 @@ from fault_bench import (
     Bench,
     CommandHost,
     Talks,
-    benches,
     now_ms,
     require_redis,
     wait_until,
@@ -79,7 +78,7 @@ def test_a_full_redis_refuses_webhooks_and_recovers_with_nothing_half_written(be
     assert redis.keys("*5215599999902*")
 
 
-# --- answers that are lost ----------------------------------------------------------------------------------------------
+# --- answers that are lost --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +178,7 @@ def _must_talk(talks: Talks) -> None:
     )
 
 
-# --- a host that is cut off --------------------------------------------------------------------------------------------
+# --- a host that is cut off -------------------------------------------------------------------------------------------
 
 
 class Link:
@@ -237,7 +236,9 @@ def test_a_host_that_is_cut_off_from_redis_lets_go_in_time_and_comes_back() -> N
             Simulator(to_all.here, auto_accept=True) as simulator,
         ):
             environ = sandbox_environ(simulator.url, redis_address=f"{to_redis.here}:{port}", **UNLIMITED)
-            far_host = CommandHost(environ | {variable_name("host"): to_all.there}, prefix=("ip", "netns", "exec", name))
+            far_host = CommandHost(
+                environ | {variable_name("host"): to_all.there}, prefix=("ip", "netns", "exec", name)
+            )
             far_host.url = f"http://{to_all.there}:{far_host.port}"
             with Hosts(environ, count=1) as hosts:
                 hosts.all.append(far_host)

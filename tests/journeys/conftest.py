@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import gevent
 import msgspec
@@ -47,6 +48,8 @@ class Services:
         gevent.joinall(list(ends.values()), raise_error=True)
         assert not [port for port, end in ends.items() if end.value != 0], "a service ended badly"
         assert not [port for port in ends if _is_taken(port)]
+        for service in self._processes.values():
+            Path(service.log.name).unlink()
 
     def logs(self) -> dict[str, str]:
         """What each of them logged."""
