@@ -24,7 +24,9 @@ from bridge.settings import Settings
 
 # What Live Agent answers to a session that it moved (liveagent.md §2.4).
 SESSION_MOVED = (503,)
-DESK_CLIENTS = RECORDS_CLIENTS = USER_CLIENTS = BOT_CLIENTS = 32
+# A chat that opens asks Salesforce three times and the desk twice, and waits for each answer.
+DESK_CLIENTS = RECORDS_CLIENTS = 64
+USER_CLIENTS = BOT_CLIENTS = 32
 POLL_CONNECTIONS = 10_000
 
 

@@ -15,7 +15,7 @@ from bridge.actors.transport import Transport
 from bridge.codecs.salesforce_data import SalesforceData
 from bridge.codecs.salesforce_files import attach, attachment, raise_unless_attached
 from bridge.codecs.salesforce_login import JWT_ALGORITHM, SalesforceLogin
-from bridge.codecs.salesforce_rest import Token, created_id, upserted_id, wants_new_token
+from bridge.codecs.salesforce_rest import ExternalId, Token, created_id, upserted_id, wants_new_token
 from bridge.commands import AttachFile, Command, EnsureContact, OpenCase
 from bridge.errors import RemoteError, RemoteGarbled, RemoteRefused
 from bridge.events import CaseOpened, ContactBlocked, ContactReady, Event, FileAttached
@@ -105,19 +105,17 @@ class SalesforceRecords:
         return (CaseOpened(self._case_of_an_earlier_try(command) or self._create_case(command)),)
 
     def _create_case(self, command: OpenCase) -> str:
-        data, request, known = (
-            self._data,
-            command.request,
-            {"contact_id": command.contact_id, "chat_id": command.chat_id},
-        )
-        made = self._ask(lambda token: data.create_case(token, request, **known), upserted_id)
-        return made or self._case_by_key(command)
+        data, request, contact_id = self._data, command.request, command.contact_id
+        key = data.case_key(command.chat_id)
+        if key is None:
+            return self._ask(lambda token: data.create_case(token, request, contact_id=contact_id), created_id)
+        made = self._ask(lambda token: data.create_case(token, request, contact_id=contact_id, key=key), upserted_id)
+        return made or self._case_by_key(key)
 
-    def _case_by_key(self, command: OpenCase) -> str:
-        data, key = self._data, self._data.case_key(command.chat_id)
-        found = key and self._ask(lambda token: data.find_case_by_key(token, key), data.found_case)
-        if not found:
-            raise RemoteGarbled("Salesforce: the case was said to be there, and is not found", status=204)
+    def _case_by_key(self, key: ExternalId) -> str:
+        found = self._ask(lambda token: self._data.find_case_by_key(token, key), self._data.found_case)
+        if found is None:
+            raise RemoteGarbled("Salesforce: the case was said to be there, and is not found")
         return found
 
     def _case_of_an_earlier_try(self, command: OpenCase) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, ClassVar, TypeVar
 
 import msgspec
@@ -88,6 +89,8 @@ class Credentials(Payload, frozen=True):
 
 
 Checked = TypeVar("Checked", bound=Payload)
+# To find them out evaluates every annotation: a third of a millisecond each time.
+_fields = cache(msgspec.structs.fields)
 
 
 def check(raw: bytes, shape: type[Checked]) -> Checked:
@@ -95,7 +98,7 @@ def check(raw: bytes, shape: type[Checked]) -> Checked:
 
     Raises PayloadError with one line a fault, worded as in seeds/003: `Key: 'ChatPayload.Email' Error:Field …`.
     """
-    fields = msgspec.structs.fields(shape)
+    fields = _fields(shape)
     given = {name.lower(): _trimmed(value, shape) for name, value in decode(raw, dict[str, object]).items()}
     values = {field.encode_name: given.get(field.encode_name.lower()) for field in fields}
     faults = [fault for field in fields for fault in _faults(shape, field, values[field.encode_name])]

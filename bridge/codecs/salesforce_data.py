@@ -187,15 +187,16 @@ class SalesforceData:
             raise RemoteRefused(sentence, code="NO_FLOW")
         return Route(flow.subject, queue.button_id, queue.owner_id)
 
-    def create_case(self, token: Token, request: ConnectRequest, *, contact_id: str, chat_id: str = "") -> HttpCall:
-        """Creates the chat's case, by upsert where `case_key` names it. Raises RemoteRefused as `route` does.
+    def create_case(
+        self, token: Token, request: ConnectRequest, *, contact_id: str, key: ExternalId | None = None
+    ) -> HttpCall:
+        """Creates the chat's case; `created_id` reads the answer. Raises RemoteRefused as `route` does.
 
-        `upserted_id` reads either answer.
+        With a `key` it is an upsert, and `upserted_id` reads the answer.
         """
         fields = self._case_fields(request, contact_id)
         # Left out, Salesforce moves the case away from its owner (liveagent.md §7.3).
         headers = {"Sforce-Auto-Assign": "false"}
-        key = self.case_key(chat_id)
         if key is None:
             return self.config.org.create(token, "Case", fields=fields, headers=headers)
         # Salesforce refuses a body that holds the field that the path names.
@@ -203,7 +204,7 @@ class SalesforceData:
         return self.config.org.upsert(token, key, fields=rest, headers=headers)
 
     def case_key(self, chat_id: str) -> ExternalId | None:
-        """What the chat's case is named by, so that it can be made twice and is there once; None without a field."""
+        """What names the chat's case, so that it exists once however often it is made; None without a field for it."""
         field = self.config.case_external_id_field
         return ExternalId("Case", field, chat_id) if field and chat_id else None
 
@@ -289,14 +290,10 @@ def _moment(at_ms: int) -> str:
 
 def _field_faults(settings: Settings) -> list[str]:
     own = settings.sfc_case_external_id_field
-    faults = (
-        []
-        if not own or _OWN_FIELD.fullmatch(own)
-        else [
-            f"SALESFORCE_INTEGRATION_SFC_CASE_EXTERNAL_ID_FIELD names {own!r}, which cannot be a field; "
-            "for example Bridge_Chat_Id__c"
-        ]
-    )
+    faults = []
+    if own and not _OWN_FIELD.fullmatch(own):
+        variable = "SALESFORCE_INTEGRATION_SFC_CASE_EXTERNAL_ID_FIELD"
+        faults = [f"{variable} names {own!r}, which cannot be a field; for example Bridge_Chat_Id__c"]
     return faults + [
         f"SALESFORCE_INTEGRATION_{name.upper()} names {field!r}, which cannot be a field; for example order:Order__c"
         for name in _FIELD_MAPS

@@ -231,16 +231,18 @@ def created_id(reply: HttpReply) -> str:
 def upserted_id(reply: HttpReply) -> str | None:
     """The id of the record that an upsert made or found; None where an API before v46 found it, and says only 204.
 
-    Raises RemoteError: RemoteUnavailable where another upsert of the same record was just quicker.
+    Raises RemoteError.
     """
     if reply.status == 204:
         return None
+    code, said = fault_of(reply)
     if reply.status == 300:
         sentence = f"{WHO}: [300] - several records have this external id: the field has to be a unique one"
-        raise RemoteRefused(sentence, status=300, code=fault_of(reply)[0])
-    if reply.status == 400 and fault_of(reply)[0] == "DUPLICATE_VALUE":
-        sentence = f"{WHO}: [400] - another upsert of the same record was quicker"
-        raise RemoteUnavailable(sentence, status=400, code="DUPLICATE_VALUE")
+        raise RemoteRefused(sentence, status=300, code=code)
+    if reply.status == 400 and code == "DUPLICATE_VALUE":
+        # Another upsert of the same record may just have been quicker: the next one finds what it made.
+        sentence = f"{WHO}: [400] - Error call with status : {code} message:{said}"
+        raise RemoteUnavailable(sentence, status=400, code=code)
     return created_id(reply)
 
 

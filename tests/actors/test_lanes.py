@@ -9,7 +9,7 @@ from bridge.actors.lanes import Lanes
 from bridge.commands import EnsureContact, Lane, OpenCase, TellBot
 
 CONTACT = EnsureContact(wants_chat())
-CASE = OpenCase(wants_chat(), "003", 5)
+CASE = OpenCase(wants_chat(), "003", 5, chat_id="chat")
 BOT = TellBot(wants_chat(), "success", 0)
 
 
@@ -53,7 +53,7 @@ def test_a_case_that_failed_is_looked_for_at_the_next_try() -> None:
     state = lanes.begin(CASE, since_ms=0)
     state.tried()
     assert state.tries == 1
-    assert state.command == OpenCase(CASE.request, "003", 5, again=True)
+    assert state.command == OpenCase(CASE.request, "003", 5, again=True, chat_id="chat")
     contact = lanes.begin(CONTACT, since_ms=0).tried()
     assert (contact.tries, contact.command) == (1, CONTACT)
 

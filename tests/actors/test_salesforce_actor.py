@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+import msgspec
 import pytest
 from actor_parts import make_settings, now_ms, wants_chat
 
@@ -212,6 +213,31 @@ def test_a_case_that_never_came_to_be_is_opened_at_the_second_try(
     assert simulator.records("Case") == []
     assert opened(records, wants_chat(), again=True)
     assert len(simulator.records("Case")) == 1
+
+
+def test_with_a_name_of_ours_a_case_is_made_again_without_a_search_and_is_there_once(simulator: Simulator) -> None:
+    records = Neighbours(make_settings(simulator.url, sfc_case_external_id_field="Chat__c")).records
+    command = OpenCase(wants_chat(), contact(records), now_ms(), chat_id="chat-1")
+    simulator.add_fault("*/sobjects/Case/Chat__c/chat-1", method="PATCH", drop="after")
+    with pytest.raises(RemoteUnavailable):
+        records.serve(command)
+    [there] = simulator.records("Case")
+    assert there["Chat__c"] == "chat-1"
+    assert records.serve(msgspec.structs.replace(command, again=True)) == (CaseOpened(there["Id"]),)
+    assert records.serve(msgspec.structs.replace(command, chat_id="chat-2")) != (CaseOpened(there["Id"]),)
+    assert len(simulator.records("Case")) == 2
+    assert simulator.requests("/query") == 0
+
+
+def test_a_case_that_an_old_version_does_not_tell_is_looked_up_by_its_name(simulator: Simulator) -> None:
+    records = Neighbours(make_settings(simulator.url, sfc_case_external_id_field="Chat__c")).records
+    command = OpenCase(wants_chat(), contact(records), now_ms(), chat_id="chat-1")
+    opened = records.serve(command)
+    simulator.add_fault("*/sobjects/Case/Chat__c/chat-1", method="PATCH", status=204, body="")
+    assert records.serve(command) == opened
+    simulator.add_fault("*/sobjects/Case/Chat__c/chat-2", method="PATCH", status=204, body="")
+    with pytest.raises(RemoteUnavailable, match="is not found"):
+        records.serve(msgspec.structs.replace(command, chat_id="chat-2"))
 
 
 def attach(records: SalesforceRecords, case_id: str, media: Media | None) -> tuple[Event, ...]:

@@ -97,7 +97,8 @@ def test_the_intent_is_on_record_before_anybody_is_asked_for_anything() -> None:
 def test_a_chat_is_opened_by_contact_then_case_then_session_then_request() -> None:
     stage = Stage()
     stage.happens(CONNECT)
-    assert stage.done(Lane.DESK, ContactReady("c")).commands == [OpenCase(REQUEST, "c", stage.record.opened_at_ms)]
+    case = OpenCase(REQUEST, "c", stage.record.opened_at_ms, chat_id=stage.record.chat_id)
+    assert stage.done(Lane.DESK, ContactReady("c")).commands == [case]
     assert stage.done(Lane.DESK, CaseOpened("k")).commands == [OpenSession()]
     assert stage.done(Lane.DESK, SessionOpened(SESSION)).commands == [RequestChat(REQUEST, SESSION, "c", "k")]
     assert stage.done(Lane.DESK, ChatRequested(REQUESTED)).commands == [Listen(REQUESTED)]
@@ -713,7 +714,8 @@ def test_a_restored_chat_looks_for_its_case_before_it_opens_one() -> None:
     stage.happens(CONNECT)
     stage.done(Lane.DESK, ContactReady("c"))
     stage.crash()
-    assert stage.under_way == {Lane.DESK: OpenCase(REQUEST, "c", stage.record.opened_at_ms, again=True)}
+    record = stage.record
+    assert stage.under_way == {Lane.DESK: OpenCase(REQUEST, "c", record.opened_at_ms, True, record.chat_id)}
 
 
 def test_only_what_may_have_been_done_before_the_crash_is_looked_for() -> None:
@@ -721,7 +723,8 @@ def test_only_what_may_have_been_done_before_the_crash_is_looked_for() -> None:
     stage.happens(CONNECT)
     stage.crash()
     stage.done(Lane.DESK, ContactReady("c"))
-    assert stage.under_way == {Lane.DESK: OpenCase(REQUEST, "c", stage.record.opened_at_ms, again=False)}
+    record = stage.record
+    assert stage.under_way == {Lane.DESK: OpenCase(REQUEST, "c", record.opened_at_ms, False, record.chat_id)}
 
 
 def test_a_chat_that_only_waited_for_what_the_crash_took_ends_on_record() -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from bridge.codecs.salesforce_data import FoundContact, Route, SalesforceConfig, SalesforceData
-from bridge.codecs.salesforce_rest import Org, Token
+from bridge.codecs.salesforce_rest import ExternalId, Org, Token, upserted_id
 from bridge.errors import PayloadError, RemoteError, RemoteGarbled, RemoteRefused, RemoteUnavailable, SettingsError
 from bridge.messages import ConnectRequest
 from bridge.setting_values import Flow, FlowQueue
@@ -305,6 +305,67 @@ def test_mapped_fields_may_replace_status_and_priority_and_nothing_else_of_the_c
     assert (sent["Subject"], sent["Description"]) == ("Ayuda", "Quiero saber")
 
 
+KEY = ExternalId("Case", "Chat__c", "a/b'1")
+
+
+def test_a_case_with_a_name_of_ours_is_made_by_upsert_with_the_same_fields_but_that_one() -> None:
+    codec = data(fields_case={"chat": "chat__C", "order": "Order__c"})
+    asked = request(extra_data={"chat": "stolen", "order": "12"})
+    plain, call = (codec.create_case(TOKEN, asked, contact_id=CONTACT, key=key) for key in (None, KEY))
+    assert (call.method, call.url) == (
+        "PATCH",
+        "https://my.example/services/data/v52.0/sobjects/Case/Chat__c/a%2Fb%271",
+    )
+    assert call.headers == plain.headers
+    assert call.headers["Sforce-Auto-Assign"] == "false"
+    assert {**fields(call), "chat__C": "stolen"} == fields(plain)
+
+
+@pytest.mark.parametrize(("field", "chat_id"), [("", "c"), ("Chat__c", "")])
+def test_without_the_field_or_the_chats_id_a_case_has_no_name_of_ours(field: str, chat_id: str) -> None:
+    assert data(case_external_id_field=field).case_key(chat_id) is None
+    assert data(case_external_id_field="Chat__c").case_key("c") == ExternalId("Case", "Chat__c", "c")
+
+
+def test_a_case_is_found_by_its_name() -> None:
+    assert soql(data().find_case_by_key(TOKEN, KEY).url) == "SELECT Id FROM Case WHERE Chat__c = 'a/b\\'1'"
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_an_upsert_tells_the_case_that_it_made_or_found(status: int) -> None:
+    assert upserted_id(answered(status, {"id": "500000000000001AAA", "success": True})) == "500000000000001AAA"
+
+
+def test_an_old_version_does_not_tell_the_case_that_it_found() -> None:
+    assert upserted_id(HttpReply(204, {}, b"")) is None
+
+
+def test_an_upsert_that_meets_several_cases_is_refused() -> None:
+    body = ["/services/data/v52.0/sobjects/Case/500000000000001AAA", "/services/data/v52.0/sobjects/Case/5000002"]
+    with pytest.raises(RemoteRefused, match="has to be a unique one") as caught:
+        upserted_id(answered(300, body))
+    assert caught.value.status == 300
+
+
+def test_an_upsert_that_was_overtaken_by_another_may_be_repeated() -> None:
+    with pytest.raises(RemoteUnavailable, match="DUPLICATE_VALUE"):
+        upserted_id(answered(400, [{"errorCode": "DUPLICATE_VALUE", "message": "duplicate value found: Chat__c"}]))
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (answered(404, [{"errorCode": "NOT_FOUND", "message": "no such field"}]), RemoteRefused),
+        (answered(200, {"id": "500000000000001AAA", "success": False}), RemoteRefused),
+        (HttpReply(200, {}, b""), RemoteGarbled),
+        (HttpReply(503, {}, b""), RemoteUnavailable),
+    ],
+)
+def test_an_upsert_that_failed_tells_no_case(reply: HttpReply, kind: type[RemoteError]) -> None:
+    with pytest.raises(kind):
+        upserted_id(reply)
+
+
 def test_an_earlier_case_of_the_same_chat_is_looked_for_by_all_that_marks_it() -> None:
     codec = data(flows={"default": Flow("D'accord", {"whatsapp": FlowQueue("573")})})
     call = codec.find_case(TOKEN, REQUEST, contact_id=CONTACT, since_ms=1_700_000_000_999)
@@ -341,12 +402,14 @@ def test_the_settings_reach_the_codec() -> None:
             sfc_custom_fields_case="order:Order__c",
             sfc_code_phone_remove="1",
             sfc_blocked_chat_field="true",
+            sfc_case_external_id_field="Chat__c",
             messages='{"FIRSTNAMECONTACT": "Bot"}',
         )
     )
     codec = SalesforceData(made)
     sent = fields(codec.create_case(TOKEN, request(extra_data={"order": "1"}), contact_id=CONTACT))
     assert (sent["Order__c"], sent["Subject"]) == ("1", "S")
+    assert codec.case_key("c") == ExternalId("Case", "Chat__c", "c")
     assert codec.create_contact(TOKEN, REQUEST).url == "https://my.example/services/data/v58.0/sobjects/Contact"
     assert fields(codec.create_contact(TOKEN, REQUEST))["FirstName"] == "Bot"
     assert "CP_BlockedChatYalo__c" in queries(codec.search_contact(TOKEN, REQUEST))[0]
@@ -359,3 +422,11 @@ def test_a_map_that_names_no_field_is_a_fault_with_the_variables_full_name(field
         SalesforceConfig.from_settings(settings(**maps))
     assert len(caught.value.faults) == 2
     assert caught.value.faults[0].startswith("SALESFORCE_INTEGRATION_SFC_CUSTOM_FIELDS_CASE names ")
+
+
+@pytest.mark.parametrize("field", ["Chat__c = 'x' OR Id", "1st", "a/b", "Account.Chat__c", "Chät__c"])
+def test_an_external_id_that_cannot_be_a_field_of_the_case_is_a_fault(field: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        SalesforceConfig.from_settings(settings(sfc_case_external_id_field=field))
+    [fault] = caught.value.faults
+    assert fault.startswith("SALESFORCE_INTEGRATION_SFC_CASE_EXTERNAL_ID_FIELD names ")

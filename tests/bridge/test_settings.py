@@ -54,6 +54,7 @@ DEFAULTS = {
     "salesforce_username": "salesforceUser",
     "sfc_api_version": "52",
     "liveagent_api_version": "52",
+    "sfc_case_external_id_field": "",
     "sfc_account_record_type_id": "",
     "sfc_default_birth_date_account": "1921-01-01T00:00:00",
     "sfc_source_flow_field": "source_flow_bot",
