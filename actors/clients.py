@@ -13,12 +13,15 @@ import msgspec
 
 from bridge.actors.base import BridgeActor, Ref, tell
 from bridge.actors.mail import Failure, Outcome, Ping, Request
-from bridge.commands import LANES, Command
+from bridge.commands import LANES, Command, SendToAgent, SendToUser
 from bridge.errors import BridgeError, RemoteGarbled
 from bridge.events import Event
 from bridge.pacing import RateLimit
 
 log = logging.getLogger("bridge.clients")
+
+# What the rate limits are for: texts. To open, repair or leave a chat must not wait behind them.
+PACED = (SendToAgent, SendToUser)
 
 Serve = Callable[[Command], tuple[Event, ...]]
 
@@ -58,14 +61,15 @@ class OutboundClient(BridgeActor):
 
     def _carry_out(self, request: Request) -> None:
         try:
-            self._wait_for_a_place()
-            carry_out(self._serve, request)
+            if isinstance(request.command, PACED):
+                self._wait_for_a_place()
+            if request.wanted:
+                carry_out(self._serve, request)
         finally:
             self._done()
 
     def _call(self, call: Call) -> BridgeError | None:
         try:
-            self._wait_for_a_place()
             call.work()
         except BridgeError as error:
             return error
@@ -103,7 +107,7 @@ class ClientPool:
             raise error
 
     def stop(self) -> None:
-        """Stops every client after what it is doing."""
+        """Stops every client after what it is doing; what is queued and not wanted any more is passed over."""
         for ref in self._refs:
             ref.stop(block=False)
 

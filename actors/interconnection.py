@@ -33,7 +33,7 @@ from bridge.actors.recorder import Recorder
 from bridge.actors.store import Store
 from bridge.actors.timers import tell_after
 from bridge.chat import ENDS, Chat
-from bridge.commands import Command, Lane, Listen, TellBot
+from bridge.commands import Command, Lane, Listen, SendToUser, TellBot
 from bridge.errors import Fenced
 from bridge.events import ChatEstablished, ChatParked, Event, WaitExpired
 from bridge.patience import Patience, after_failure
@@ -78,6 +78,7 @@ class Interconnection(BridgeActor):
         self._around = around
         self._user_id = user_id
         self._registry = registry
+        self._lease = lease
         self._recorder = Recorder(around.store, user_id, lease)
         self._listening = Listening(around.poll, guard_s=guard_s)
         self._chat = self._chat_of(record)
@@ -224,13 +225,15 @@ class Interconnection(BridgeActor):
             self._let_go()
         elif not self._draining:
             for command in step.commands:
-                self._send(self._lanes.begin(command, since_ms=self._since_ms()))
+                self._send(self._lanes.begin(command, since_ms=self._since_ms(command)))
         self._say_if_drained()
 
-    def _since_ms(self) -> int:
-        """When patience begins: a caller waits for a chat to open, so all of that counts from the start."""
+    def _since_ms(self, command: Command) -> int:
+        """When patience begins: as a caller began to wait for the chat, or as the text to the user was owed."""
         record = self._chat.record
-        return record.opened_at_ms if record and record.state is ChatState.CONNECTING else _now_ms()
+        if record and record.state is ChatState.CONNECTING:
+            return record.opened_at_ms
+        return command.delivery.owed_since_ms if isinstance(command, SendToUser) else _now_ms()
 
     def _let_go(self) -> None:
         if self._chat.record is not None:
@@ -241,9 +244,11 @@ class Interconnection(BridgeActor):
         tell(self._registry, Idle(self._user_id, self._entries))
 
     def _send(self, under_way: LaneState) -> None:
+        if not self._lease.held:
+            raise Fenced(f"the lease on partition {self._lease.partition} is over")
         command = under_way.command
         delay_s = self._delay_s(command) if under_way.tries == 0 and under_way.timer is None else 0.0
-        request = Request(command, self.actor_ref, under_way.token)
+        request = Request(command, self.actor_ref, under_way.token, self._lease)
         if delay_s > 0:
             under_way.timer = tell_after(self.actor_ref, RetryDue(under_way.lane, under_way.token), delay_s)
         elif isinstance(command, Listen):

@@ -22,11 +22,20 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A command to carry out, and where its outcome goes. interconnection → outbound client."""
+    """A command to carry out, and where its outcome goes. interconnection → outbound client.
+
+    Once the lease is over the command is another owner's, and is not carried out however long it has waited.
+    """
 
     command: Command
     reply_to: Ref
     token: int
+    lease: Lease | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it may still be carried out."""
+        return self.lease is None or self.lease.held
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -124,4 +133,4 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Ping(msgspec.Struct, frozen=True):
-    """Are you there? system → any actor (asked)."""
+    """Are you there? system → any actor (asked). The registry answers with how many interconnections it has."""

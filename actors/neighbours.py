@@ -26,6 +26,7 @@ from bridge.settings import Settings
 SESSION_MOVED = (503,)
 # A chat that opens asks Salesforce three times and the desk twice, and waits for each answer.
 DESK_CLIENTS = RECORDS_CLIENTS = 64
+FILE_CLIENTS = 16
 USER_CLIENTS = BOT_CLIENTS = 32
 POLL_CONNECTIONS = 10_000
 
@@ -63,14 +64,18 @@ class Pools:
         self.records = ClientPool("salesforce", neighbours.records.serve, size=RECORDS_CLIENTS)
         self.channel = ClientPool("user channel", neighbours.channel.serve, size=USER_CLIENTS, rate=to_user)
         self.bot_flow = ClientPool("bot flow", neighbours.bot_flow.serve, size=BOT_CLIENTS)
-        self.all = (self.desk, self.records, self.channel, self.bot_flow)
+        # Of their own, because a file's host is a stranger's, and may be slow on purpose.
+        self.files = ClientPool("files", neighbours.records.serve, size=FILE_CLIENTS)
+        self.all = (self.desk, self.records, self.files, self.channel, self.bot_flow)
 
     def send(self, request: Request) -> None:
         """Gives a request to the pool that its command belongs to."""
         self._pool_of(type(request.command)).tell(request)
 
     def _pool_of(self, command: type[Message]) -> ClientPool:
-        if command in (EnsureContact, OpenCase, AttachFile):
+        if command is AttachFile:
+            return self.files
+        if command in (EnsureContact, OpenCase):
             return self.records
         return {Lane.USER: self.channel, Lane.BOT: self.bot_flow}.get(LANES[command], self.desk)
 

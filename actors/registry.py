@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from bridge.records import ChatRecord
 
 log = logging.getLogger("bridge.registry")
 
+FEW = 10
 FALLS_ALLOWED = 3
 FALLS_WINDOW_S = 60.0
 # The desk may take a moment to notice that the poll of the one who fell is gone.
@@ -116,7 +118,9 @@ class InterconnectionRegistry(BridgeActor):
     def _gain(self, gained: PartitionGained) -> None:
         self._leases[gained.lease.partition] = gained.lease
         for record in gained.records:
-            self._seat(record.request.user_id, gained.lease, record=record, guard_s=gained.guard_s)
+            # Many polls would else begin in the same instant.
+            jitter_s = random.uniform(0, len(gained.records) / 500) if len(gained.records) > FEW else 0.0
+            self._seat(record.request.user_id, gained.lease, record=record, guard_s=gained.guard_s + jitter_s)
 
     def _lose(self, lost: PartitionLost) -> None:
         self._leases.pop(lost.partition, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from typing import Any
 
@@ -42,7 +43,7 @@ class Replies:
 
     def expect(self) -> Ask:
         """A new ask; `wait` for it, whatever happens, lest it be remembered for ever."""
-        ask = Ask(self._stream, uuid.uuid4().hex)
+        ask = Ask(self._stream, uuid.uuid4().hex, time.time_ns() // 1_000_000)
         self._waiting[ask.correlation_id] = gevent.event.AsyncResult()
         return ask
 
@@ -66,6 +67,8 @@ class Replies:
                 self._round()
             except (redis.exceptions.RedisError, OSError) as error:
                 log.warning("cannot read the replies: %s: %s", type(error).__name__, error)
+                # A store that failed over may give smaller ids than before; an answer that nobody waits for is skipped.
+                self._last = "0-0"
                 gevent.sleep(0.5)
             except Exception:
                 log.exception("the replies' round failed")

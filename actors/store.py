@@ -36,7 +36,7 @@ SEEN_TTL_S = 8 * 86_400
 CONTEXT_LIMIT = 1_000
 FLIGHT_LIMIT = 500
 REPLIES_TTL_S = 60
-WRITTEN, WRITTEN_BEFORE, FENCED = 1, 2, 0
+FENCED = 0
 
 
 class Claim(msgspec.Struct, frozen=True):

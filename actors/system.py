@@ -37,7 +37,8 @@ from bridge.texts import Texts
 
 log = logging.getLogger("bridge.system")
 
-FIRST_CHATS_S = 5.0
+# Less than Gunicorn's timeout, whose clock runs from the fork on.
+FIRST_CHATS_S = 2.0
 # For all actors together: those that wait for the store answer nobody, and there may be thousands.
 SNAPSHOT_S = 2.0
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bridge.commands import Lane
+from bridge.events import UndeliverableToUser
 from bridge.messages import Answer, AnswerCode, BotState, Media, UserMessage
 from bridge.records import ChatRecord, ChatState, DeadLetter, Delivery, OwedBotState
 from bridge.step import Step
@@ -32,7 +33,7 @@ def begin(chat: Chat, event: Any, step: Step) -> None:
         chat_id=chat.new_id(),
         request=event.request,
         state=ChatState.CONNECTING,
-        opened_at_ms=step.now_ms,
+        opened_at_ms=(event.ask.asked_at_ms if event.ask else 0) or step.now_ms,
         ask=event.ask,
     )
 
@@ -304,6 +305,15 @@ def leave(chat: Chat, event: Any, step: Step) -> None:
     """Owes the desk our leaving; the bot is told nothing unless another action says so."""
     _record(chat).leaving = True
     _record(chat).reason = type(event).__name__
+
+
+def abandon(chat: Chat, event: Any, step: Step) -> None:
+    """Ends what cannot be ended in order: what is still owed to a side is set aside, and only the bot is told."""
+    record = _record(chat)
+    for direction in ("to_agent", "to_user"):
+        for delivery in list(getattr(record, direction)):
+            _bury(chat, UndeliverableToUser(delivery.id, event.reason), step, direction)
+    record.leaving = False
 
 
 def stop_listening(chat: Chat, event: Any, step: Step) -> None:

@@ -134,7 +134,7 @@ TABLE: dict[ChatState, Row] = {
         ChatRequested: Cell(CONNECTING, (actions.note_requested, actions.answer_connected)),
         ConnectOverdue: _UNSERVED,
         ChatParked: _UNSERVED,
-        ConnectRefused: Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.end_unserved)),
+        ConnectRefused: _UNSERVED,
         ChatQueued: Cell(ON_HOLD, (actions.note_queue, actions.hold)),
         QueueMoved: Cell(CONNECTING, (actions.note_queue,)),
         ChatEstablished: Cell(ACTIVE, (actions.brief_agent,)),
@@ -177,6 +177,7 @@ TABLE: dict[ChatState, Row] = {
         ChatRefused: Cell(CLOSING, (actions.salvage, actions.note_left)),
         SessionExpired: Cell(CLOSING, (actions.salvage, actions.note_left)),
         DeskUnreachable: Cell(CLOSING, (actions.stop_listening,)),
+        ChatParked: Cell(CLOSING, (actions.abandon,)),
         DeskLeft: Cell(CLOSING, (actions.salvage, actions.note_left)),
         BotTold: Cell(CLOSING, (actions.note_bot_told,)),
         BotUntold: Cell(CLOSING, (actions.note_bot_untold,)),
@@ -207,6 +208,8 @@ class Chat:
             self._apply_one(ConnectOverdue(), step)
         for event in events:
             self._apply_one(event, step)
+        if self._overdue(now_ms):
+            self._apply_one(ConnectOverdue(), step)
         self._settle(step)
         self._owe(step)
         if self.record and step.flight:

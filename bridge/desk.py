@@ -1,4 +1,4 @@
-"""What a desk is to the chat: an opaque session, and the calls that every desk's codec and client must offer."""
+"""What a desk is to the chat: an opaque session. The commands that a desk has to serve are in `bridge.commands`."""
 
 from __future__ import annotations
 

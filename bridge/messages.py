@@ -1,4 +1,4 @@
-"""Every message that crosses a mailbox: what users and callers ask, what happened, what to do.
+"""What users and callers ask: the values that messages are made of, and the events that come through the inbox.
 
 Commands are imperative, events are past tense. All are frozen and know nothing of actors.
 """
@@ -56,10 +56,11 @@ class ConnectRequest(Message, frozen=True, kw_only=True):
 
 
 class Ask(Message, frozen=True):
-    """Who waits for an answer: the reply stream to write to and the id to write there."""
+    """Who waits for an answer: the reply stream to write to, the id to write there, and when the waiting began."""
 
     reply_to: str
     correlation_id: str
+    asked_at_ms: int = 0
 
 
 AnswerCode = Literal["ok", "exists", "blocked", "refused", "unavailable", "absent"]

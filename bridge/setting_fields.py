@@ -189,7 +189,7 @@ class Settings(BaseSettings):
         ("status", "notification-status"),
         example="status,notification-status",
     )
-    integration_chan_rate_limit: float = variable("Deliveries a second to the Integrations API", 20.0, gt=0)
+    integration_chan_rate_limit: float = variable("Texts a second to the Integrations API, a worker", 20.0, gt=0)
     messages: Texts = variable(
         "JSON map of texts; it replaces those that it names", Messages(), example='{"waitAgent": "Un momento"}'
     )
@@ -248,10 +248,10 @@ class Settings(BaseSettings):
         "Prefixes cut from phone numbers of more than 10 digits", ("521", "52"), example="521,52"
     )
     spec_schedule: ScheduleLine = variable("When the Salesforce token is renewed", "@every 59m")
-    saleforce_chan_rate_limit: float = variable("Deliveries a second to Live Agent", 20.0, gt=0)
+    saleforce_chan_rate_limit: float = variable("Texts a second to Live Agent, a worker", 20.0, gt=0)
 
     # patience
-    max_retries: int = variable("Further attempts at one delivery that are made at once", 2, ge=0, le=10)
+    max_retries: int = variable("Further tries of a text or a bot state that was refused", 2, ge=0, le=10)
     delivery_give_up: Seconds = variable("Seconds after which a delivery becomes a dead letter", 600.0, gt=0)
     session_give_up: Seconds = variable("Seconds that a desk may be out of reach before its chat is ended", 120.0, gt=0)
     sleep_long_polling_s: Seconds = variable("Pause after a 409 on the long poll", 3.0, example="3s")

@@ -74,11 +74,14 @@ def _seconds_between(earlier: str, later: str) -> float:
     return (parsedate_to_datetime(later) - parsedate_to_datetime(earlier)).total_seconds()
 
 
-def raise_for_status(reply: HttpReply, who: str) -> None:
-    """Raises RemoteUnavailable for 408, 425, 429 and 5xx, RemoteRefused for any other status that is not 2xx."""
+def raise_for_status(reply: HttpReply, who: str, *, quoted: bool = True) -> None:
+    """Raises RemoteUnavailable for 408, 425, 429 and 5xx, RemoteRefused for any other status that is not 2xx.
+
+    The sentence repeats the body, unless `quoted` is False: for a neighbour that may answer with what it was sent.
+    """
     if 200 <= reply.status < 300:
         return
-    sentence = f"[{reply.status}] - Error call with status : {reply.text}"
+    sentence = f"[{reply.status}] - Error call with status : {reply.text if quoted else ''}".rstrip()
     if reply.status in (408, 425, 429) or reply.status >= 500:
         raise RemoteUnavailable(f"{who}: {sentence}", status=reply.status, retry_after_s=retry_after_s(reply.headers))
     raise RemoteRefused(f"{who}: {sentence}", status=reply.status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # Requests and this share Gunicorn's graceful_timeout of 20 s; a request may wait MAIN_CONTEXT_TIME_OUT (10 s).
 STOP_DEADLINE_S = 8.0
 BETWEEN_STARTS_S = 1.0
-_GC_THRESHOLDS = (10_000, 20, 20)  # all that is left of a chat is a small cycle: it can wait
+_GC_THRESHOLDS = (2_000, 10, 10)  # all that is left of a chat is a small cycle: it can wait
 _BOOT_ERROR = 3  # Gunicorn's word for: do not start this worker again
 
 _log = logging.getLogger(__name__)
@@ -78,8 +79,13 @@ class Start:
         return self.service is not None
 
     def _try_again(self) -> None:
-        while not self._try():
-            gevent.sleep(BETWEEN_STARTS_S)
+        try:
+            while not self._try():
+                gevent.sleep(BETWEEN_STARTS_S)
+        except Exception:
+            # A worker that answers 503 for ever looks alive; the master has to hear of it.
+            _log.critical("bridge cannot start", exc_info=True)
+            os._exit(_BOOT_ERROR)
 
     def stop(self) -> None:
         """Stops what was started, or the trying."""

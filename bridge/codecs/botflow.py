@@ -71,7 +71,7 @@ class BotFlow:
     def check_told(self, reply: HttpReply) -> None:
         """Nothing, if the bot is in its state. Raises RemoteError."""
         who = "Studio NG" if self.config.studio_ng_url else "Botrunner"
-        raise_for_status(reply, who)
+        raise_for_status(reply, who, quoted=False)
         if reply.status != 200:
             raise RemoteRefused(f"{who}: [{reply.status}] is not an answer to this request", status=reply.status)
         if not self.config.studio_ng_url:

@@ -122,7 +122,7 @@ _BODIES = {"whatsapp": _whatsapp, "facebook": _facebook}
 
 
 def _check(reply: HttpReply, *wanted: int) -> None:
-    raise_for_status(reply, WHO)
+    raise_for_status(reply, WHO, quoted=False)
     if reply.status not in wanted:
         raise RemoteRefused(f"{WHO}: [{reply.status}] is not an answer to this request", status=reply.status)
 

@@ -21,7 +21,7 @@ SLOW = (
 
 def play(plan: Plan) -> list[Row]:
     """One row: so many always under way, and so many a second whatever becomes of them."""
-    with Stage() as stage:
+    with Stage(workers=plan.connect_workers) as stage:
         for path in SLOW:
             stage.simulator.delay(path, delay_s=plan.connect_delay_s)
         names = users(2 * plan.connects + 1)
@@ -50,9 +50,9 @@ def _job(stage: Stage, plan: Plan, names: list[str], *, rate: float) -> Job:
 
 def _row(plan: Plan, crowded: Result, paced: Result, used: Used) -> Row:
     p99_s, paced_p99_s = crowded.latency.at(0.99), paced.latency.at(0.99)
-    at_once, delay_ms = plan.connects_at_once, plan.connect_delay_s * 1000
+    at_once, delay_ms, workers = plan.connects_at_once, plan.connect_delay_s * 1000, plan.connect_workers
     return Row(
-        what=f"connects, every answer of a neighbour takes {delay_ms:g} ms, {at_once} at once, one worker",
+        what=f"connects, every answer of a neighbour takes {delay_ms:g} ms, {at_once} at once, {workers} workers",
         measured=f"{crowded.per_s:,.0f}/s, p50 {crowded.latency.at(0.5):.2f} s, p99 {p99_s:.2f} s\n"
         f"at {plan.connect_rate:g}/s: p50 {paced.latency.at(0.5):.2f} s, p99 {paced_p99_s:.2f} s",
         floor=f"{at_once / PER_S:.1f} s is what {at_once} at once take at {PER_S:g}/s",

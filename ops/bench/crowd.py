@@ -18,7 +18,6 @@ IDLE_SHARE = 0.10
 GROWTH = 0.10
 BACK_S = 15.0
 AT_ONCE = 50
-EMPTY_S = 10.0
 POLLED_S = 60.0
 
 
@@ -36,7 +35,7 @@ def play(plan: Plan, say: Callable[[str], None]) -> list[Row]:
         bare_kib = bare_poll_kib(stage.simulator, plan.bare_polls)
         names = users(plan.crowd[-1])
         _warm_up(stage)
-        empty = _look(stage, 0, EMPTY_S)
+        empty = _look(stage, 0, plan.empty_s)
         crowds: list[Crowd] = []
         for chats in plan.crowd:
             say(f"{chats} chats on hold")

@@ -11,6 +11,10 @@ from typing import Any
 import msgspec
 from rich.table import Table
 
+INTRODUCTION = (
+    "The last whole run, as `bridge bench --page ops/bench/results.md` writes it. How each row is measured stands in\n"
+    "`ops/bench/`, one module a scene; what made it fast, in `ops/decisions/`."
+)
 LAST = Path(__file__).parent / ".build" / "last.json"
 
 
@@ -68,7 +72,7 @@ def table(found: Report) -> Table:
 
 def markdown(found: Report) -> str:
     """For a page: the table with date, machine and command."""
-    lines = [f"`{found.command}`, {found.at}, on {found.machine}.", ""]
+    lines = ["# What was measured", "", INTRODUCTION, "", f"`{found.command}`, {found.at}, on {found.machine}.", ""]
     lines += ["| what | measured | floor or ratio | goal | reached |", "|---|---|---|---|---|"]
     for row in found.rows:
         measured = "; ".join([row.measured.replace("\n", "; "), *(f"doubt: {doubt}" for doubt in row.doubts)])

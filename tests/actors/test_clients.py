@@ -14,11 +14,13 @@ from actor_parts import Heard, settle, wait_for, wants_chat
 from gevent.event import Event
 
 from bridge.actors.clients import ClientPool
+from bridge.actors.leases import Lease
 from bridge.actors.mail import Failure, Outcome, Request
-from bridge.commands import Command, EnsureContact, Lane, TellBot
+from bridge.commands import Command, EnsureContact, Lane, SendToUser, TellBot
 from bridge.errors import RemoteGarbled, RemoteRefused
 from bridge.events import BotTold, ContactReady
 from bridge.events import Event as BridgeEvent
+from bridge.records import Delivery
 
 
 class Neighbour:
@@ -32,7 +34,7 @@ class Neighbour:
         self.most_under_way = 0
 
     def serve(self, command: Command) -> tuple[BridgeEvent, ...]:
-        assert isinstance(command, EnsureContact)
+        assert isinstance(command, EnsureContact | SendToUser)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
@@ -49,6 +51,11 @@ def neighbour() -> Iterator[Neighbour]:
     neighbour = Neighbour()
     yield neighbour
     neighbour.through.set()
+
+
+def text(heard: Heard, token: int = 1, lease: Lease | None = None) -> Request:
+    delivery = Delivery(id=f"c-u{token}", text="hola", owed_since_ms=0)
+    return Request(SendToUser(wants_chat("ana"), delivery), heard.ref, token, lease)
 
 
 def request(heard: Heard, user: str = "ana", token: int = 1) -> Request:
@@ -170,15 +177,38 @@ def test_a_call_that_fails_in_a_way_nobody_foresaw_does_not_pass_for_done() -> N
     assert pool.snapshot()["busy"] == 0
 
 
-def test_requests_leave_no_faster_than_the_rate_allows(neighbour: Neighbour) -> None:
+def test_texts_leave_no_faster_than_the_rate_allows(neighbour: Neighbour) -> None:
     heard, began_s = Heard(), time.monotonic()
     pool = pool_of(neighbour.serve, size=4, rate=100.0)
     for token in range(130):
-        pool.tell(request(heard, token=token))
+        pool.tell(text(heard, token=token))
     heard.wait_for(Outcome, 90)
     assert time.monotonic() - began_s < 0.2, "a second's worth may go at once"
     heard.wait_for(Outcome, 130)
     assert 0.25 < time.monotonic() - began_s < 1.0
+
+
+def test_opening_a_chat_waits_behind_no_text(neighbour: Neighbour) -> None:
+    heard = Heard()
+    pool = pool_of(neighbour.serve, size=1, rate=0.5)
+    for token in range(3):
+        pool.tell(request(heard, token=token))
+    heard.wait_for(Outcome, 3)
+
+
+def test_what_waited_past_the_lease_is_not_carried_out(neighbour: Neighbour) -> None:
+    heard = Heard()
+    neighbour.slow = {"ana"}
+    lease = Lease(1, "worker:1", deadline_s=time.monotonic() + 60)
+    pool = pool_of(neighbour.serve, size=1)
+    pool.tell(request(heard, "ana", 1))
+    wait_for(lambda: neighbour.under_way == 1)
+    pool.tell(text(heard, token=2, lease=lease))
+    lease.give_up()
+    neighbour.through.set()
+    pool.tell(request(heard, "luis", 3))
+    heard.wait_for(Outcome, 2)
+    assert [outcome.token for outcome in heard.of(Outcome)] == [1, 3]
 
 
 def test_a_pool_that_stops_ends_what_it_is_doing(neighbour: Neighbour) -> None:
