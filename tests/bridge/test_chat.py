@@ -32,6 +32,7 @@ from bridge.events import (
     CaseOpened,
     ChatEnded,
     ChatEstablished,
+    ChatParked,
     ChatQueued,
     ChatRefused,
     ChatRequested,
@@ -56,7 +57,7 @@ from bridge.events import (
     UndeliverableToUser,
     WaitExpired,
 )
-from bridge.messages import Answer, ConnectRequested, FinishRequested
+from bridge.messages import Answer, Ask, ConnectRequested, FinishRequested
 from bridge.records import ChatState, ContextEntry
 
 from chat_stage import (  # isort: skip
@@ -783,3 +784,41 @@ def test_an_event_that_is_not_allowed_is_named_and_changes_nothing() -> None:
     assert (step.ignored, step.writes, step.commands) == (["AgentLeft", "BotTold"], False, [])
     step = Stage().active().happens(WaitExpired())
     assert (step.ignored, step.writes, step.commands) == (["WaitExpired"], False, [])
+
+
+# --- connects that nobody believes in -------------------------------------------------------------------------------
+
+
+def test_a_request_whose_answer_was_lost_is_taken_back_when_the_connect_is_refused() -> None:
+    stage = Stage().asked_for_session()
+    stage.done(Lane.DESK, SessionOpened(SESSION))
+    stage.done(Lane.DESK, ConnectRefused("unavailable", "no answer"))
+    assert isinstance(stage.under_way[Lane.DESK], LeaveDesk)
+    assert stage.state is ChatState.CLOSING
+
+
+def test_a_connect_that_is_read_after_its_caller_was_told_no_opens_nothing() -> None:
+    stage = Stage()
+    asked = Ask("replies", "connect", asked_at_ms=stage.now_ms - 11_000)
+    step = stage.happens(ConnectRequested(REQUEST, asked))
+    assert [answer.code for _, answer in step.answers] == ["unavailable"]
+    assert Lane.DESK not in stage.under_way
+    assert stage.record.to_bot is not None
+    assert stage.record.to_bot.state == "timeout"
+
+
+def test_a_desk_that_took_the_request_and_never_says_a_word_is_given_up() -> None:
+    stage = Stage().connecting()
+    stage.happens(after_s=30)
+    assert stage.state is ChatState.CONNECTING
+    stage.happens(after_s=31)
+    assert stage.record.leaving
+    assert stage.record.to_bot is not None
+
+
+def test_a_chat_that_falls_while_it_closes_sets_aside_what_it_owes_and_tells_the_bot() -> None:
+    stage = Stage().active()
+    stage.hears(AgentWrote("adiós"), ChatEnded("agent", True))
+    step = stage.happens(ChatParked("KeyError on Outcome"))
+    assert [letter.delivery.text for letter in step.dead_letters] == ["adiós"]
+    assert isinstance(stage.under_way[Lane.BOT], TellBot)
