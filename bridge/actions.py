@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from bridge.commands import Lane
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 Action = Callable[["Chat", Any, Step], None]
 
+RECENT = 32
 NOT_CREATED = "could not create chat in salesforce"
 
 
@@ -124,7 +126,18 @@ def keep_as_context(chat: Chat, event: Any, step: Step) -> None:
 
 def owe_agent_message(chat: Chat, event: Any, step: Step) -> None:
     message: UserMessage = event.message
+    if _is_repeat(_record(chat), message):
+        return
     _owe_agent(_record(chat), message.text, step.now_ms, message=message, media=message.media)
+
+
+def _is_repeat(record: ChatRecord, message: UserMessage) -> bool:
+    """Whether this message is on record already; from now on it is."""
+    short = blake2b(message.message_id.encode(), digest_size=8).hexdigest()
+    if short in record.recent:
+        return True
+    record.recent = [*record.recent[1 - RECENT :], short]
+    return False
 
 
 def salvage(chat: Chat, event: Any, step: Step) -> None:

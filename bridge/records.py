@@ -55,7 +55,10 @@ class OwedBotState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Everything that a chat is: after a crash it goes on from here. `step` counts its commits."""
+    """Everything that a chat is: after a crash it goes on from here. `step` counts its commits.
+
+    `recent` are short forms of the last message ids: a store that failed over may have forgotten that it saw them.
+    """
 
     version: int = 1
     chat_id: str
@@ -78,6 +81,7 @@ class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     queue_told_ms: int = 0
     held_since_ms: int = 0
     owed_count: int = 0
+    recent: list[str] = []
     to_agent: list[Delivery] = []
     to_user: list[Delivery] = []
     to_bot: OwedBotState | None = None

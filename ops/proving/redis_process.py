@@ -160,7 +160,9 @@ class SentinelCluster:
 
     @staticmethod
     def _replicas_of(server: RedisProcess) -> int:
-        return int(server.client.info("replication")["connected_slaves"])
+        # One that is connected may still be copying, and confirms nothing until it is done.
+        followers = server.client.info("replication")
+        return sum(isinstance(one, dict) and one.get("state") == "online" for one in followers.values())
 
     def _knows_all(self, sentinel: RedisProcess) -> bool:
         state = sentinel.client.execute_command("SENTINEL", "master", self.MASTER)

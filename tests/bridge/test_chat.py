@@ -822,3 +822,14 @@ def test_a_chat_that_falls_while_it_closes_sets_aside_what_it_owes_and_tells_the
     step = stage.happens(ChatParked("KeyError on Outcome"))
     assert [letter.delivery.text for letter in step.dead_letters] == ["adiós"]
     assert isinstance(stage.under_way[Lane.BOT], TellBot)
+
+
+def test_a_message_that_is_on_record_is_not_owed_again_when_a_store_that_failed_over_brings_it_once_more() -> None:
+    stage = Stage().active()
+    stage.happens(wrote("once"))
+    stage.crash()
+    stage.happens(wrote("once"))
+    assert [owed.text for owed in stage.record.to_agent] == ["once"]
+    for number in range(200):
+        stage.happens(wrote(f"{number}"))
+    assert len(stage.record.recent) == 32

@@ -77,6 +77,7 @@ FULL = ChatRecord(
     queue_told_ms=10,
     held_since_ms=11,
     owed_count=2,
+    recent=["0a1b"],
     to_agent=[Delivery(id="c-a1", text="ñandú 🤖", owed_since_ms=12, message=message("x"), media=PICTURE)],
     to_user=[Delivery(id="c-u2", text="", owed_since_ms=13)],
     to_bot=OwedBotState(state="timeout", due_at_ms=14),
