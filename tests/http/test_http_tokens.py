@@ -25,7 +25,7 @@ def claims(**changes: Any) -> dict[str, Any]:
     good = {
         "iss": "salesforce-integration",
         "iat": now_s,
-        "exp": now_s + 60,
+        "exp": now_s + 3600,
         "username": "yaloUser",
         "role": "YALO_ROLE",
     }
