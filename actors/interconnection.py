@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -33,7 +34,7 @@ from bridge.actors.recorder import Recorder
 from bridge.actors.store import Store
 from bridge.actors.timers import tell_after
 from bridge.chat import ENDS, Chat
-from bridge.commands import Command, Lane, Listen, SendToUser, TellBot
+from bridge.commands import Command, Lane, Listen, RepairSession, SendToUser, TellBot
 from bridge.errors import Fenced
 from bridge.events import ChatEstablished, ChatParked, Event, WaitExpired
 from bridge.patience import Patience, after_failure
@@ -42,6 +43,8 @@ from bridge.records import ChatRecord, ChatState, unread
 from bridge.step import Step
 
 log = logging.getLogger("bridge.interconnection")
+
+REPAIR_JITTER_S = 0.5
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -261,6 +264,9 @@ class Interconnection(BridgeActor):
             return (command.due_at_ms - _now_ms()) / 1000
         if isinstance(command, Listen):
             return self._listening.delay_s
+        if isinstance(command, RepairSession):
+            # When the desk moves, it moves all chats at once; they shall not all come back in one instant.
+            return random.uniform(0, REPAIR_JITTER_S)
         return 0.0
 
     def _with_context(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
