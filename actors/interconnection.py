@@ -148,14 +148,11 @@ class Interconnection(BridgeActor):
             return
         verdict = after_failure(under_way.tried(), failure.error, self._around.patience, now_ms=_now_ms())
         log.info("%s failed (try %d): %s", type(under_way.command).__name__, under_way.tries, failure.error)
-        if failure.lane is Lane.DESK and self._chat.over_at_desk:
+        pointless = failure.lane is Lane.DESK and self._chat.over_at_desk
+        if pointless or verdict.again_in_s is None:
             self._lanes.finish(failure.lane, failure.token)
             self._chat.free(failure.lane)
-            self._step(())
-        elif verdict.again_in_s is None:
-            self._lanes.finish(failure.lane, failure.token)
-            self._chat.free(failure.lane)
-            self._step(verdict.events)
+            self._step(() if pointless else verdict.events)
         elif self._draining:
             self._lanes.finish(failure.lane, failure.token)
             self._say_if_drained()

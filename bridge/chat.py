@@ -202,7 +202,10 @@ class Chat:
         return self.record.state if self.record else NEW
 
     def apply(self, events: Iterable[Event], *, now_ms: int) -> Step:
-        """What follows from these events, in order, as one step. An event that has no cell changes nothing."""
+        """What follows from these events, in order, as one step. An event that has no cell changes nothing.
+
+        Of no events, what follows is what a restored chat still owes.
+        """
         step = Step(now_ms=now_ms)
         if self._overdue(now_ms):
             self._apply_one(ConnectOverdue(), step)
@@ -222,10 +225,6 @@ class Chat:
     def over_at_desk(self) -> bool:
         """Whether the desk has ended the chat: what it did not take by now it never will."""
         return self.record is not None and self.record.state is CLOSING and not self.record.leaving
-
-    def resume(self, *, now_ms: int) -> Step:
-        """What a restored chat still owes."""
-        return self.apply((), now_ms=now_ms)
 
     def free(self, lane: Lane) -> None:
         """Says that the lane's command is over; `apply` may use the lane again."""

@@ -750,7 +750,7 @@ def test_a_text_that_was_under_way_when_chat_and_process_ended_becomes_context()
 
 
 def test_a_new_chat_has_nothing_to_resume() -> None:
-    step = Chat(policy(), new_id=str).resume(now_ms=0)
+    step = Chat(policy(), new_id=str).apply((), now_ms=0)
     assert (step.commands, step.writes, step.hush) == ([], False, False)
 
 
