@@ -4,15 +4,16 @@ from pathlib import Path
 
 from setuptools import setup
 
+FOLDERS = {"actors": ("chats", "inbox", "store", "outbound"), "ops": ("bench", "demo", "endurance", "simulator")}
+RULES = ("chat", "codecs", "codecs/liveagent", "codecs/salesforce", "settings")
+
+# Import name → folder. The root holds four folders; `bridge` is the name of all of them.
 PACKAGES = {
     "bridge": "bridge",
-    "bridge.codecs": "bridge/codecs",
-    "bridge.actors": "actors",
+    **{f"bridge.{name.replace('/', '.')}": f"bridge/{name}" for name in RULES},
     "bridge.http": "http",
-    "bridge.ops": "ops",
-    "bridge.ops.bench": "ops/bench",
-    "bridge.ops.proving": "ops/proving",
-    "bridge.ops.simulator": "ops/simulator",
+    **{f"bridge.{folder}": folder for folder in FOLDERS},
+    **{f"bridge.{folder}.{name}": f"{folder}/{name}" for folder, names in FOLDERS.items() for name in names},
 }
 
 setup(
@@ -27,7 +28,7 @@ setup(
     package_data={
         "": ["*.html", "*.css", "*.js", "*.svg", "*.json"],
         "bridge": ["py.typed"],
-        "bridge.actors": ["scripts/*.lua"],
+        "bridge.actors.store": ["scripts/*.lua"],
     },
     include_package_data=False,
     zip_safe=False,

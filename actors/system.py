@@ -12,27 +12,27 @@ import gevent.event
 import pykka
 
 from bridge.actors.base import Ref
-from bridge.actors.clients import carry_out
-from bridge.actors.connections import Connections
-from bridge.actors.entrance import Entrance
-from bridge.actors.feed import BLOCK_S, Feed
-from bridge.actors.interconnection import Interconnection, Surroundings
+from bridge.actors.chats.interconnection import Interconnection, Surroundings
+from bridge.actors.chats.registry import InterconnectionRegistry
+from bridge.actors.door import Entrance
+from bridge.actors.inbox.dead_workers import worker_name
+from bridge.actors.inbox.ownership import Ownership
+from bridge.actors.inbox.redis import BLOCK_S, Feed
+from bridge.actors.inbox.replies import Replies
 from bridge.actors.leases import Lease
-from bridge.actors.mail import Ping, Request, Snapshot
-from bridge.actors.neighbours import Neighbours, Pools
-from bridge.actors.ownership import Ownership
-from bridge.actors.registry import InterconnectionRegistry
-from bridge.actors.replies import Replies
-from bridge.actors.store import Store
-from bridge.actors.warmer import TokenWarmer
-from bridge.actors.workers import worker_name
+from bridge.actors.outbound.pool import carry_out
+from bridge.actors.outbound.token_refresh import TokenWarmer
+from bridge.actors.outbound.wiring import Neighbours, Pools
+from bridge.actors.protocol import Ping, Request, Snapshot
+from bridge.actors.store.connections import Connections
+from bridge.actors.store.store import Store
+from bridge.chat.policy import Policy
+from bridge.chat.retries import Patience
 from bridge.codecs.botflow import BotFlowConfig
 from bridge.errors import SettingsError
-from bridge.partitions import Keys
-from bridge.patience import Patience
-from bridge.policy import Policy
+from bridge.keys import Keys
 from bridge.records import ChatRecord
-from bridge.settings import Settings
+from bridge.settings.load import Settings
 from bridge.texts import Texts
 
 log = logging.getLogger("bridge.system")

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 from bridge.codecs.integrations import split
 from bridge.messages import Media, MediaKind, Provider
 from bridge.records import ContextEntry
-from bridge.setting_values import Messages
-from bridge.settings import Settings
+from bridge.settings.load import Settings
+from bridge.settings.values import Messages
 
 _TIME_FORMAT = "%d-%m-%Y %H:%M:%S"
 # By kind of file, the part of a text's name that speaks of it: upload_image_success, upload_file_error …
@@ -25,7 +25,7 @@ _SPOKEN_OF: dict[MediaKind, str] = {
 
 
 class Texts:
-    """The words of `bridge.policy.Words`, out of MESSAGES, TIMEZONE and SEND_IMAGE_NAME_IN_MESSAGE."""
+    """The words of `bridge.chat.policy.Words`, out of MESSAGES, TIMEZONE and SEND_IMAGE_NAME_IN_MESSAGE."""
 
     def __init__(self, messages: Messages, timezone: ZoneInfo, *, name_files: bool = False) -> None:
         self.messages = messages

@@ -21,7 +21,7 @@ from bridge.http.registration import RegisterResource, RemoveResource
 from bridge.http.tokens import Gate, TokenMint
 from bridge.http.webhooks import WebhookResource
 from bridge.http.whatsapp import WhatsAppReader
-from bridge.settings import Settings
+from bridge.settings.load import Settings
 
 FrontDoor: TypeAlias = falcon.App[falcon.Request, falcon.Response]
 

@@ -13,7 +13,7 @@ from bridge.http.bodies import read_body
 from bridge.http.limiter import FailureLimiter
 from bridge.http.payloads import Credentials, check
 from bridge.http.tokens import ROLES, SALESFORCE_ROLE, YALO_ROLE, Gate, TokenMint
-from bridge.settings import Settings
+from bridge.settings.load import Settings
 
 BAD_LOGIN = "Invalid credentials."
 TOO_MANY = "Too many failed logins, try again later."

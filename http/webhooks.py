@@ -13,7 +13,7 @@ from bridge.http.answers import Done, say
 from bridge.http.bodies import read_body
 from bridge.http.signature import SignatureCheck
 from bridge.messages import UserMessage
-from bridge.settings import Settings
+from bridge.settings.load import Settings
 
 log = logging.getLogger(__name__)
 

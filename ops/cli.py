@@ -35,7 +35,7 @@ def serve(
 
 def _overrides(workers: int | None, bind: str | None) -> dict[str, str]:
     """The options as variables, under both prefixes: so they are checked as any setting, and beat it."""
-    from bridge.setting_sources import PREFIXES
+    from bridge.settings.sources import PREFIXES
 
     given = {} if workers is None else {"WORKERS": str(workers)}
     given |= {} if bind is None else _host_and_port(bind)
@@ -55,7 +55,7 @@ def sandbox(
 ) -> None:
     """Plays a conversation through the whole service, with every neighbour simulated."""
     import bridge.ops.patched  # noqa: F401 - before anything opens a socket
-    from bridge.ops.sandbox import run
+    from bridge.ops.demo.sandbox import run
 
     raise typer.Exit(run(serve=serve))
 
@@ -104,7 +104,7 @@ def list_dead(
     names: Names = None, texts: Annotated[bool, typer.Option("--texts", help="The texts, too.")] = False
 ) -> None:
     """Shows dead letters, one on a line, with the reason."""
-    from bridge.ops.dead import show
+    from bridge.ops.dead_letters import show
 
     if not show(names or [], texts=texts):
         typer.echo("There is no dead letter.")
@@ -113,7 +113,7 @@ def list_dead(
 @dead.command("send")
 def send_dead(names: Names = None) -> None:
     """Sends them again; one that goes through is forgotten."""
-    from bridge.ops.dead import send_again
+    from bridge.ops.dead_letters import send_again
 
     raise typer.Exit(1 if send_again(names or []) else 0)
 
@@ -121,7 +121,7 @@ def send_dead(names: Names = None) -> None:
 @dead.command("drop")
 def drop_dead(names: Annotated[list[str], typer.Argument(help="The names that `list` shows, or `all`.")]) -> None:
     """Forgets them."""
-    from bridge.ops.dead import drop
+    from bridge.ops.dead_letters import drop
 
     typer.echo(f"{drop([] if names == ['all'] else names)} dropped")
 

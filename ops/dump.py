@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bridge.ops.logs import escape
-from bridge.setting_fields import Settings
-from bridge.setting_sources import gather
+from bridge.settings.fields import Settings
+from bridge.settings.sources import gather
 
 _SLOWEST_WORKER_S = 5.0
 _LARGEST_DOCUMENT = 64 * 1024 * 1024

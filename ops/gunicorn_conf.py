@@ -12,7 +12,7 @@ from gunicorn.glogging import Logger
 
 from bridge.ops.logs import logging_config
 from bridge.ops.settings_check import settings_or_exit
-from bridge.settings import unknown_variables
+from bridge.settings.load import unknown_variables
 
 
 class NoAccessLog(Logger):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from bridge.settings import Settings
+from bridge.settings.load import Settings
 
 _HIDDEN = "***"
 _NAMES = (

@@ -15,7 +15,7 @@ from types import TracebackType
 
 import requests
 
-from bridge.setting_sources import PREFIXES
+from bridge.settings.sources import PREFIXES
 
 READY_S = 30.0
 STOP_S = 25.0

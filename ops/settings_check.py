@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from bridge.errors import SettingsError
-from bridge.settings import Settings, load_settings, unknown_variables
+from bridge.settings.load import Settings, load_settings, unknown_variables
 
 WRONG_SETTINGS = 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from bridge.settings import Messages, Settings, variable_name
+from bridge.settings.load import Messages, Settings, variable_name
 
 _HEAD = "| variable | meaning | default | required |\n|---|---|---|---|"
 

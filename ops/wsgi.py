@@ -13,7 +13,7 @@ import gevent
 
 from bridge.errors import SettingsError, StoreUnavailable
 from bridge.ops.ops_socket import OpsSocket, remove_stale
-from bridge.settings import Settings, load_settings
+from bridge.settings.load import Settings, load_settings
 
 if TYPE_CHECKING:
     from bridge.actors.system import System
@@ -138,14 +138,14 @@ def stop() -> None:
 
 def begin() -> None:
     """Clears up behind a master that was killed (Gunicorn's when_ready, in the new one)."""
-    from bridge.actors.workers import free_leases_of_the_dead
+    from bridge.actors.inbox.dead_workers import free_leases_of_the_dead
 
     free_leases_of_the_dead(load_settings())
 
 
 def worker_died(pid: int) -> None:
     """Clears up behind a worker that is gone (Gunicorn's child_exit, in the master): others may have its chats."""
-    from bridge.actors.workers import free_leases_of
+    from bridge.actors.inbox.dead_workers import free_leases_of
 
     settings = load_settings()
     free_leases_of(settings, pid)

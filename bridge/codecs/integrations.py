@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from bridge.errors import RemoteRefused
 from bridge.messages import Provider
-from bridge.settings import Settings
+from bridge.settings.load import Settings
 from bridge.wire import HttpCall, HttpReply, json_call, raise_for_status
 
 WHO = "Integrations API"

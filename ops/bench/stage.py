@@ -16,9 +16,9 @@ import requests
 
 from bridge.ops.bench.job import Job, Result, run
 from bridge.ops.bench.processes import Meter
-from bridge.ops.proving.hosts import Host
-from bridge.ops.proving.redis_process import RedisProcess
-from bridge.ops.sandbox_settings import sandbox_environ
+from bridge.ops.endurance.hosts import Host
+from bridge.ops.endurance.redis_process import RedisProcess
+from bridge.ops.simulator.environ import sandbox_environ
 
 LOOK_S = 0.1
 QUIET_S = 1.0

@@ -20,15 +20,15 @@ import redis
 from gevent.server import StreamServer
 
 from bridge.actors.base import BridgeActor, Ref
-from bridge.actors.connections import Connections
 from bridge.actors.leases import Lease
-from bridge.actors.store import Store
+from bridge.actors.store.connections import Connections
+from bridge.actors.store.store import Store
 from bridge.desk import LiveAgentSession
+from bridge.keys import Keys
 from bridge.messages import ConnectRequest, UserMessage, UserMessageReceived
-from bridge.ops.sandbox_settings import sandbox_environ
-from bridge.partitions import Keys
+from bridge.ops.simulator.environ import sandbox_environ
 from bridge.records import ChatRecord, ChatState, Delivery
-from bridge.settings import Settings, load_settings
+from bridge.settings.load import Settings, load_settings
 
 Found = TypeVar("Found")
 PARTITIONS = 8

@@ -8,8 +8,9 @@ import pykka
 import pytest
 from actor_parts import Place, RedisServer, require_redis
 
-from bridge.actors import feed, replies
-from bridge.actors.store import Store
+from bridge.actors.inbox import redis as feed
+from bridge.actors.inbox import replies
+from bridge.actors.store.store import Store
 from bridge.ops.simulator import Simulator
 
 

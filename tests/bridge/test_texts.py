@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bridge.chat.policy import Words
 from bridge.messages import Media, MediaKind
-from bridge.policy import Words
 from bridge.records import ContextEntry
-from bridge.setting_values import Messages
+from bridge.settings.values import Messages
 from bridge.texts import Texts
 
 MEXICO = ZoneInfo("America/Mexico_City")

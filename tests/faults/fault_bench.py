@@ -20,15 +20,15 @@ import pytest
 import requests
 
 import bridge.ops
-from bridge.ops.proving.gaps import Blow, takeovers_s
-from bridge.ops.proving.hosts import Host, Hosts
-from bridge.ops.proving.load import Caller, Load, Talk
-from bridge.ops.proving.redis_process import RedisProcess
-from bridge.ops.proving.verdict import judge, settle
-from bridge.ops.sandbox_settings import sandbox_environ
+from bridge.keys import Keys
+from bridge.ops.endurance.gaps import Blow, takeovers_s
+from bridge.ops.endurance.hosts import Host, Hosts
+from bridge.ops.endurance.load import Caller, Load, Talk
+from bridge.ops.endurance.redis_process import RedisProcess
+from bridge.ops.endurance.verdict import judge, settle
 from bridge.ops.simulator import Simulator
+from bridge.ops.simulator.environ import sandbox_environ
 from bridge.ops.simulator.org import Record
-from bridge.partitions import Keys
 
 PARTITIONS = 64
 PATIENCE_S = 40.0

@@ -11,11 +11,11 @@ import gevent.pool
 import pytest
 from fault_bench import UNLIMITED, Bench, Talks
 
-from bridge.ops.proving.load import Caller
-from bridge.ops.proving.tcp_proxy import TcpProxy
-from bridge.ops.sandbox_settings import sandbox_environ
+from bridge.ops.endurance.load import Caller
+from bridge.ops.endurance.tcp_proxy import TcpProxy
 from bridge.ops.service_process import ServiceProcess
 from bridge.ops.simulator import Simulator
+from bridge.ops.simulator.environ import sandbox_environ
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
 

@@ -12,11 +12,11 @@ import pytest
 import requests
 from fault_bench import UNLIMITED, Talks, now_ms
 
-from bridge.ops.proving.load import Caller, Talk
-from bridge.ops.proving.tcp_proxy import TcpProxy
-from bridge.ops.sandbox_settings import sandbox_environ
+from bridge.ops.endurance.load import Caller, Talk
+from bridge.ops.endurance.tcp_proxy import TcpProxy
 from bridge.ops.service_process import ServiceProcess
 from bridge.ops.simulator import Simulator
+from bridge.ops.simulator.environ import sandbox_environ
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from fault_bench import Bench, CommandHost, Talks, is_alive, now_ms, wait_until
 
-from bridge.ops.proving.hosts import Host
+from bridge.ops.endurance.hosts import Host
 
 pytestmark = [pytest.mark.faults, pytest.mark.redis, pytest.mark.timeout(90)]
 

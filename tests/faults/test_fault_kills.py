@@ -10,8 +10,8 @@ import gevent
 import pytest
 from fault_bench import Bench, Talks, is_alive, now_ms, wait_until
 
-from bridge.ops.proving.gaps import Blow, percentile
-from bridge.ops.proving.load import Talk
+from bridge.ops.endurance.gaps import Blow, percentile
+from bridge.ops.endurance.load import Talk
 
 pytestmark = [pytest.mark.faults, pytest.mark.redis]
 

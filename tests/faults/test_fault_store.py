@@ -19,14 +19,14 @@ from fault_bench import (
     wait_until,
 )
 
-from bridge.ops.proving.hosts import Hosts
-from bridge.ops.proving.load import Caller
-from bridge.ops.proving.redis_process import RedisProcess, SentinelCluster
-from bridge.ops.proving.tcp_proxy import TcpProxy
-from bridge.ops.sandbox_settings import sandbox_environ
+from bridge.ops.endurance.hosts import Hosts
+from bridge.ops.endurance.load import Caller
+from bridge.ops.endurance.redis_process import RedisProcess, SentinelCluster
+from bridge.ops.endurance.tcp_proxy import TcpProxy
 from bridge.ops.service_process import free_port
 from bridge.ops.simulator import Simulator
-from bridge.settings import variable_name
+from bridge.ops.simulator.environ import sandbox_environ
+from bridge.settings.load import variable_name
 
 pytestmark = [pytest.mark.faults, pytest.mark.redis]
 

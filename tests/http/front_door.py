@@ -10,7 +10,7 @@ from bridge.door import Health, Posted
 from bridge.http.app import create_app
 from bridge.messages import Answer, ConnectRequest, Provider, UserMessage
 from bridge.records import ContextEntry
-from bridge.settings import Settings
+from bridge.settings.load import Settings
 
 KEY = "k" * 40
 YALO = {"username": "yaloUser", "password": "contraseña-del-bot"}

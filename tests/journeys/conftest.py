@@ -12,9 +12,9 @@ import pytest
 from personas import Bot, BotUser, MessengerUser
 from profiles import PUBLIC_KEY, QUICK, SIMULATOR
 
-from bridge.ops.sandbox_settings import sandbox_environ
 from bridge.ops.service_process import ServiceProcess
 from bridge.ops.simulator import Simulator
+from bridge.ops.simulator.environ import sandbox_environ
 
 HOLD_S = 1.0
 

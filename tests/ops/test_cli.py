@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.ops.sandbox_settings import sandbox_environ
-from bridge.settings import Settings, variable_name
+from bridge.ops.simulator.environ import sandbox_environ
+from bridge.settings.load import Settings, variable_name
 
 ROOT = Path(__file__).resolve().parents[2]
 UNDERSCORE, HYPHEN = "SALESFORCE_INTEGRATION_", "SALESFORCE-INTEGRATION_"

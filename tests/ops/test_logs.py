@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from bridge.ops.logs import JsonLines, PlainLines, Redaction, escape, logging_config, secrets_of
-from bridge.ops.sandbox_settings import sandbox_environ
-from bridge.settings import load_settings
+from bridge.ops.simulator.environ import sandbox_environ
+from bridge.settings.load import load_settings
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl"
 ACCESS_TOKEN = "00D000000000001!AQEAQJ.someLongTokenWith_Chars"

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import pytest
 
-from bridge.codecs.salesforce_rest import ADVICE
+from bridge.codecs.salesforce.rest import ADVICE
 from bridge.http.operations import OPERATIONS
-from bridge.ops.sandbox_settings import sandbox_environ
 from bridge.ops.service_process import ServiceProcess
 from bridge.ops.settings_table import settings_table
+from bridge.ops.simulator.environ import sandbox_environ
 from bridge.ops.simulator.server import Simulator
-from bridge.settings import load_settings, unknown_variables, variable_name
+from bridge.settings.load import load_settings, unknown_variables, variable_name
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

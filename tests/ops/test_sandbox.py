@@ -20,8 +20,9 @@ from typing import TypeVar
 
 import pytest
 
-from bridge.ops import sandbox, sandbox_conversation
-from bridge.ops.sandbox_narrator import Narrator
+from bridge.ops.demo import conversation as sandbox_conversation
+from bridge.ops.demo import sandbox
+from bridge.ops.demo.narrator import Narrator
 from bridge.ops.service_process import ServiceProcess
 
 ROOT = Path(__file__).resolve().parents[2]

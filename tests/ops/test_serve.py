@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from bridge.ops.dump import Document, documents
-from bridge.ops.sandbox_settings import sandbox_environ
+from bridge.ops.simulator.environ import sandbox_environ
 
 ROOT = Path(__file__).resolve().parents[2]
 Found = TypeVar("Found")

@@ -14,8 +14,8 @@ import pytest
 import requests
 from simulator_visitor import IDENTITIES, Visitor
 
-from bridge.ops.sandbox_settings import sandbox_environ
 from bridge.ops.simulator import Simulator
+from bridge.ops.simulator.environ import sandbox_environ
 
 WA = f"/integrations/api/{IDENTITIES.wa_channel}/bots/{IDENTITIES.wa_bot}"
 FB = f"/integrations/api/{IDENTITIES.fb_channel}/bots/{IDENTITIES.fb_bot}"

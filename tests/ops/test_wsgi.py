@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bridge.ops import wsgi
-from bridge.ops.sandbox_settings import sandbox_environ
+from bridge.ops.simulator.environ import sandbox_environ
 
 
 def test_a_request_before_the_start_is_told_to_come_back() -> None:

@@ -1,0 +1,132 @@
+"""The door, from the actors' side: what an HTTP request may ask, turned into posts, asks and calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pykka
+
+from bridge.actors.base import Ref
+from bridge.actors.inbox.ownership import Ownership
+from bridge.actors.inbox.replies import Replies
+from bridge.actors.outbound.channels import UserChannel
+from bridge.actors.outbound.pool import ClientPool
+from bridge.actors.protocol import Ping
+from bridge.actors.store.store import Store
+from bridge.door import Health, Posted
+from bridge.errors import AnswerTimeout, StoreUnavailable
+from bridge.messages import (
+    Answer,
+    Ask,
+    ConnectRequest,
+    ConnectRequested,
+    FinishRequested,
+    FrontDoorEvent,
+    LeaveRequested,
+    Provider,
+    UserMessage,
+    UserMessageReceived,
+)
+from bridge.records import ContextEntry
+
+POST_TRIES = 2
+
+
+class Entrance:
+    """Implements `bridge.door.Door`. It keeps nothing: what must not be lost is in the store before it answers."""
+
+    def __init__(self, store: Store, replies: Replies, *, timeout_s: float) -> None:
+        self._store = store
+        self._replies = replies
+        self._timeout_s = timeout_s
+
+    def attach(self, *, registry: Ref, ownership: Ownership, channel: UserChannel, pool: ClientPool) -> None:
+        """Gives it what only a running system has."""
+        self._registry = registry
+        self._ownership = ownership
+        self._channel = channel
+        self._pool = pool
+        self._closing = False
+        self._open_chats = 0
+
+    def close(self) -> None:
+        """From now on this worker is not ready."""
+        self._closing = True
+
+    def post(self, message: UserMessage, *, leave: bool = False) -> Posted:
+        """Stores what was said; what the bot said may only be context."""
+        event: FrontDoorEvent | None = None
+        if message.sender == "user":
+            event = LeaveRequested(message) if leave else UserMessageReceived(message)
+        for _ in range(POST_TRIES - 1):
+            try:
+                return self._store.post(message, event)
+            except StoreUnavailable:
+                # The script drops what it has seen, so the whole of it may be repeated.
+                continue
+        return self._store.post(message, event)
+
+    def connect(self, request: ConnectRequest) -> Answer:
+        """Opens a chat and waits for what became of it."""
+        return self._ask(lambda ask: ConnectRequested(request, ask))
+
+    def finish(self, user_id: str) -> Answer:
+        """Ends a chat and waits until that is on record."""
+        return self._ask(lambda ask: FinishRequested(user_id, ask))
+
+    def context(self, user_id: str) -> list[ContextEntry]:
+        """What was said outside a chat."""
+        return self._store.context(user_id)
+
+    def register_webhook(self, provider: Provider) -> None:
+        """Tells the Integrations API where our webhook is."""
+        self._call(lambda: self._channel.register(provider))
+
+    def remove_webhook(self, provider: Provider) -> None:
+        """Tells it to forget our webhook."""
+        self._call(lambda: self._channel.remove(provider))
+
+    def health(self) -> Health:
+        """Whether the registry and the store work, and whether this worker owns what it should."""
+        checks = (self._check_stopping, self._check_store, self._check_registry)
+        faults = [fault for check in checks if (fault := check())]
+        return Health(
+            ready=not faults,
+            faults=tuple(faults),
+            durability=self._store.durability,
+            open_chats=self._open_chats,
+        )
+
+    def _check_stopping(self) -> str:
+        if self._closing:
+            return "this worker is stopping"
+        return "" if self._ownership.first_round.is_set() else "this worker is starting"
+
+    def _check_store(self) -> str:
+        try:
+            self._store.ping()
+        except StoreUnavailable as error:
+            return str(error)
+        return ""
+
+    def _check_registry(self) -> str:
+        try:
+            self._open_chats = int(self._registry.ask(Ping(), timeout=2.0))  # type: ignore[arg-type]
+        except (pykka.Timeout, pykka.ActorDeadError):
+            return "the registry does not answer"
+        return ""
+
+    def _ask(self, event: Callable[[Ask], FrontDoorEvent]) -> Answer:
+        ask = self._replies.expect()
+        try:
+            self._store.ask(event(ask))
+        except StoreUnavailable:
+            self._replies.drop(ask)
+            raise
+        return self._replies.wait(ask, timeout_s=self._timeout_s)
+
+    def _call(self, work: Callable[[], None]) -> None:
+        try:
+            self._pool.call(work, timeout_s=self._timeout_s)
+        except pykka.Timeout:
+            raise AnswerTimeout(f"the Integrations API did not answer within {self._timeout_s:g} s") from None

@@ -1,0 +1,184 @@
+"""Which partitions this worker owns: it takes its share, keeps it, gives it up, and stops in time when it must."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import gevent
+import gevent.event
+
+from bridge.actors.base import Ref, tell
+from bridge.actors.inbox.redis import Feed
+from bridge.actors.leases import Lease
+from bridge.actors.protocol import DrainPartitions, PartitionGained, PartitionLost
+from bridge.actors.store.store import Store
+from bridge.errors import StoreUnavailable
+
+log = logging.getLogger("bridge.ownership")
+
+LEASE_TTL_MS = 10_000
+HEARTBEAT_TTL_MS = 6_000
+RENEW_EVERY_S = 2.0
+TICK_S = 0.25
+GUARD_RELEASED_S = 1.0
+GUARD_EXPIRED_S = 3.0
+HAND_OVER_S = 3.0
+
+
+class Ownership:
+    """One greenlet a worker. It tells the registry what is gained and lost, and the feed what to read."""
+
+    def __init__(self, store: Store, worker: str, *, registry: Ref, feed: Feed) -> None:
+        self._store = store
+        self._worker = worker
+        self._registry = registry
+        self._feed = feed
+        self._leases: dict[int, Lease] = {}
+        self._living: list[str] = []
+        self._wanted: set[int] = set()
+        self._renewed_s = 0.0
+        self._greenlet: gevent.Greenlet | None = None
+        self._stopping = False
+        self.first_round = gevent.event.Event()
+
+    @property
+    def partitions(self) -> list[int]:
+        """What this worker owns right now."""
+        return sorted(self._leases)
+
+    def start(self) -> None:
+        """Begins to claim."""
+        self._greenlet = gevent.spawn(self._run)
+        gevent.spawn(self._watch)
+
+    def stop(self, *, deadline_s: float) -> None:
+        """Brings every chat to rest, then frees every partition; `deadline_s` is on the monotonic clock."""
+        self._stopping = True
+        if self._greenlet is not None:
+            self._greenlet.join(timeout=2 * TICK_S + 1)
+        # Draining takes a while, and a lease must not end in the middle of it.
+        self._quietly(self._renew)
+        self._hand_over(list(self._leases), deadline_s)
+        self._quietly(lambda: self._store.strike_off(self._worker))
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._round()
+                self.first_round.set()
+            except StoreUnavailable as error:
+                log.warning("cannot renew leases: %s", error)
+            except Exception:
+                log.exception("the ownership's round failed")
+            gevent.sleep(TICK_S)
+
+    def _watch(self) -> None:
+        # Beside the rounds: one of them may wait for the store, or for chats to come to rest, past a lease's deadline.
+        while self._leases or not self._stopping:
+            self._drop_overdue()
+            gevent.sleep(TICK_S)
+
+    def _round(self) -> None:
+        if time.monotonic() - self._renewed_s >= RENEW_EVERY_S:
+            self._renew()
+        # Every round, because a worker that died is struck off at once and its chats must not wait.
+        living = self._store.living(self._worker, ttl_ms=HEARTBEAT_TTL_MS)
+        if living != self._living:
+            log.info("%d workers share the partitions", len(living))
+            self._living = living
+            self._wanted = share(self._worker, living, self._store.keys.partitions)
+        for partition in sorted(self._wanted - self._leases.keys()):
+            if self._stopping:
+                return
+            self._claim(partition)
+        if unwanted := self._leases.keys() - self._wanted:
+            self._hand_over(sorted(unwanted), time.monotonic() + HAND_OVER_S)
+
+    def _renew(self) -> None:
+        for lease in list(self._leases.values()):
+            asked_s = time.monotonic()
+            renewed = self._store.renew(lease, ttl_ms=LEASE_TTL_MS)
+            if renewed and lease.held:
+                lease.deadline_s = _deadline_s(asked_s)
+            elif renewed:
+                # Too late: its chats may have stopped by themselves, so it is claimed anew, and they are restored.
+                self._lose(lease)
+                self._store.release(lease)
+            else:
+                log.warning("partition %d was taken away", lease.partition)
+                self._lose(lease)
+        self._renewed_s = time.monotonic()
+
+    def _claim(self, partition: int) -> None:
+        asked_s = time.monotonic()
+        claim = self._store.claim(partition, self._worker, ttl_ms=LEASE_TTL_MS)
+        if claim is None:
+            return
+        lease = Lease(partition, claim.value, deadline_s=_deadline_s(asked_s))
+        try:
+            records = tuple(self._store.chats(partition))
+        except StoreUnavailable:
+            # Kept without its chats, it would have no owner until it runs out.
+            self._quietly(partial(self._store.release, lease))
+            raise
+        guard_s = GUARD_RELEASED_S if claim.released else GUARD_EXPIRED_S
+        self._leases[partition] = lease
+        tell(self._registry, PartitionGained(lease, records, guard_s))
+        self._feed.add(partition)
+
+    def _hand_over(self, partitions: list[int], deadline_s: float) -> None:
+        self._feed.remove(partitions)
+        timeout_s = max(deadline_s - time.monotonic(), 0.1)
+        drain = DrainPartitions(tuple(partitions), time.monotonic() + timeout_s * 0.8)
+        try:
+            drained = self._registry.ask(drain, block=False)
+            drained.get(timeout=timeout_s).wait(timeout=timeout_s)
+        except Exception:
+            log.exception("not every chat came to rest in time")
+        leases = [lease for partition in partitions if (lease := self._leases.pop(partition, None))]
+        for lease in leases:
+            tell(self._registry, PartitionLost(lease.partition))
+            lease.give_up()
+        self._quietly(partial(self._release, leases))
+
+    def _release(self, leases: Iterable[Lease]) -> None:
+        # A store that does not answer for one is not asked for the next: a stop has to end in time.
+        for lease in leases:
+            self._store.release(lease)
+
+    def _drop_overdue(self) -> None:
+        for lease in list(self._leases.values()):
+            if not lease.held:
+                log.error("partition %d could not be renewed in time: stopping its chats", lease.partition)
+                self._lose(lease)
+
+    def _lose(self, lease: Lease) -> None:
+        lease.give_up()
+        self._leases.pop(lease.partition, None)
+        self._feed.remove([lease.partition])
+        tell(self._registry, PartitionLost(lease.partition))
+
+    @staticmethod
+    def _quietly(call: Callable[[], None]) -> None:
+        try:
+            call()
+        except StoreUnavailable as error:
+            log.warning("left to run out by itself: %s", error)
+
+
+def share(worker: str, living: Iterable[str], partitions: int) -> set[int]:
+    """The partitions that a worker should own among the living: rendezvous hashing, so that few move when one comes."""
+    names = {worker, *living}
+    return {p for p in range(partitions) if max(names, key=lambda name: _weight(name, p)) == worker}
+
+
+def _weight(worker: str, partition: int) -> bytes:
+    return hashlib.blake2b(f"{worker}/{partition}".encode(), digest_size=8).digest()
+
+
+def _deadline_s(asked_s: float) -> float:
+    return asked_s + LEASE_TTL_MS / 1000 * 0.75

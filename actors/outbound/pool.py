@@ -1,0 +1,125 @@
+"""Outbound clients: actors that carry out one command at a time, in pools, one pool a neighbour."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gevent
+import msgspec
+
+from bridge.actors.base import BridgeActor, Ref, tell
+from bridge.actors.protocol import Failure, Outcome, Ping, Request
+from bridge.commands import LANES, Command, SendToAgent, SendToUser
+from bridge.errors import BridgeError, RemoteGarbled
+from bridge.events import Event
+from bridge.limits import RateLimit
+
+log = logging.getLogger("bridge.clients")
+
+# What the rate limits are for: texts. To open, repair or leave a chat must not wait behind them.
+PACED = (SendToAgent, SendToUser)
+
+Serve = Callable[[Command], tuple[Event, ...]]
+
+
+class Call(msgspec.Struct, frozen=True):
+    """Something to do for whoever asks, outside any chat; the answer is None or the error. door → outbound client."""
+
+    work: Callable[[], None]
+
+
+def carry_out(serve: Serve, request: Request) -> None:
+    """Does what a request wants and tells how that ended. Nothing that a neighbour does leaves here as an error."""
+    lane = LANES[type(request.command)]
+    try:
+        events = serve(request.command)
+    except BridgeError as error:
+        tell(request.reply_to, Failure(lane, request.token, error))
+    except Exception as error:
+        log.exception("%s failed", type(request.command).__name__)
+        tell(request.reply_to, Failure(lane, request.token, RemoteGarbled(f"not understood: {type(error).__name__}")))
+    else:
+        tell(request.reply_to, Outcome(lane, request.token, events))
+
+
+class OutboundClient(BridgeActor):
+    """One line to one neighbour.
+
+    Interconnections tell me requests, through my pool; I tell them outcomes or failures. I own nothing but my turn.
+    """
+
+    def __init__(self, serve: Serve, limit: RateLimit, done: Callable[[], None]) -> None:
+        super().__init__()
+        self._serve = serve
+        self._limit = limit
+        self._done = done
+        self.handlers = {Request: self._carry_out, Call: self._call, Ping: lambda _: True}
+
+    def _carry_out(self, request: Request) -> None:
+        try:
+            if isinstance(request.command, PACED):
+                self._wait_for_a_place()
+            if request.wanted:
+                carry_out(self._serve, request)
+        finally:
+            self._done()
+
+    def _call(self, call: Call) -> BridgeError | None:
+        try:
+            call.work()
+        except BridgeError as error:
+            return error
+        except Exception as error:
+            log.exception("a call failed")
+            return RemoteGarbled(f"not understood: {type(error).__name__}")
+        finally:
+            self._done()
+        return None
+
+    def _wait_for_a_place(self) -> None:
+        delay_s = self._limit.reserve(time.monotonic())
+        if delay_s > 0:
+            gevent.sleep(delay_s)
+
+
+class ClientPool:
+    """Equal clients of one neighbour. A request goes to the one that has least to do."""
+
+    def __init__(self, name: str, serve: Serve, *, size: int, rate: float = 0.0) -> None:
+        self.name = name
+        limit = RateLimit(rate)
+        # What each has under way or queued: an empty mailbox does not say that nobody waits for a slow neighbour.
+        self._loads = [0] * size
+        self._refs = [OutboundClient.start(serve, limit, partial(self._relieve, index)) for index in range(size)]
+
+    def tell(self, request: Request) -> None:
+        """Gives the request to a client."""
+        tell(self._pick(), request)
+
+    def call(self, work: Callable[[], None], *, timeout_s: float) -> None:
+        """Has a client do `work` and waits for it. Raises what it raised."""
+        error: BridgeError | None = self._pick().ask(Call(work), timeout=timeout_s)  # type: ignore[assignment]
+        if error is not None:
+            raise error
+
+    def stop(self) -> None:
+        """Stops every client after what it is doing; what is queued and not wanted any more is passed over."""
+        for ref in self._refs:
+            ref.stop(block=False)
+
+    def snapshot(self) -> dict[str, Any]:
+        """For an operator: size, busy, queued."""
+        busy = sum(load > 0 for load in self._loads)
+        return {"name": self.name, "size": len(self._refs), "busy": busy, "queued": sum(self._loads) - busy}
+
+    def _pick(self) -> Ref:
+        index = min(range(len(self._loads)), key=self._loads.__getitem__)
+        self._loads[index] += 1
+        return self._refs[index]
+
+    def _relieve(self, index: int) -> None:
+        self._loads[index] -= 1

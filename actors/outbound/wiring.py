@@ -1,0 +1,88 @@
+"""Everyone that a worker calls, and the pool of clients that calls each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from bridge.actors.outbound.channels import BotFlowLine, UserChannel
+from bridge.actors.outbound.liveagent import LiveAgentDesk
+from bridge.actors.outbound.media import MediaHost
+from bridge.actors.outbound.pool import ClientPool
+from bridge.actors.outbound.salesforce import SalesforceRecords, TokenKeeper
+from bridge.actors.outbound.socket_transport import SocketTransport
+from bridge.actors.outbound.transport import GuardedTransport, SessionTransport, Transport
+from bridge.actors.protocol import Request
+from bridge.codecs.botflow import BotFlow, BotFlowConfig
+from bridge.codecs.integrations import Integrations, IntegrationsConfig
+from bridge.codecs.liveagent.requests import LiveAgentCodec
+from bridge.codecs.salesforce.data import SalesforceConfig, SalesforceData
+from bridge.codecs.salesforce.login import LoginConfig, SalesforceLogin
+from bridge.commands import LANES, AttachFile, EnsureContact, Lane, OpenCase
+from bridge.limits import Breaker
+from bridge.messages import Message
+from bridge.settings.load import Settings
+
+# What Live Agent answers to a session that it moved (liveagent.md §2.4).
+SESSION_MOVED = (503,)
+# A chat that opens asks Salesforce three times and the desk twice, and waits for each answer.
+DESK_CLIENTS = RECORDS_CLIENTS = 64
+FILE_CLIENTS = 16
+USER_CLIENTS = BOT_CLIENTS = 32
+POLL_CONNECTIONS = 10_000
+
+
+class Neighbours:
+    """Everyone that this worker calls, each with lines of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        data = SalesforceData(SalesforceConfig.from_settings(settings))
+        codec = LiveAgentCodec(
+            settings.sfc_chat_url,
+            organization_id=settings.sfc_organization_id,
+            deployment_id=settings.sfc_deployment_id,
+            api_version=settings.liveagent_api_version,
+        )
+        poll_line = SocketTransport("Live Agent", connections=POLL_CONNECTIONS)
+        line = _lean_line("Live Agent", DESK_CLIENTS, harmless=SESSION_MOVED)
+        self.desk = LiveAgentDesk(codec, data, line=line, poll_line=poll_line)
+        private_key = settings.sfc_private_key.get_secret_value()
+        login = SalesforceLogin(LoginConfig.from_settings(settings))
+        salesforce = _line("Salesforce", RECORDS_CLIENTS)
+        self.tokens = TokenKeeper(login, salesforce, private_key=private_key)
+        self.records = SalesforceRecords(data, self.tokens, line=salesforce, media=MediaHost.from_settings(settings))
+        integrations = Integrations(IntegrationsConfig.from_settings(settings))
+        self.channel = UserChannel(integrations, _lean_line("the Integrations API", USER_CLIENTS))
+        self.bot_flow = BotFlowLine(BotFlow(BotFlowConfig.from_settings(settings)), _line("the bot flow", BOT_CLIENTS))
+
+
+class Pools:
+    """One pool of outbound clients a neighbour, and which command goes where."""
+
+    def __init__(self, neighbours: Neighbours, settings: Settings) -> None:
+        to_desk, to_user = settings.saleforce_chan_rate_limit, settings.integration_chan_rate_limit
+        self.desk = ClientPool("desk", neighbours.desk.serve, size=DESK_CLIENTS, rate=to_desk)
+        self.records = ClientPool("salesforce", neighbours.records.serve, size=RECORDS_CLIENTS)
+        self.channel = ClientPool("user channel", neighbours.channel.serve, size=USER_CLIENTS, rate=to_user)
+        self.bot_flow = ClientPool("bot flow", neighbours.bot_flow.serve, size=BOT_CLIENTS)
+        # Of their own, because a file's host is a stranger's, and may be slow on purpose.
+        self.files = ClientPool("files", neighbours.records.serve, size=FILE_CLIENTS)
+        self.all = (self.desk, self.records, self.files, self.channel, self.bot_flow)
+
+    def send(self, request: Request) -> None:
+        """Gives a request to the pool that its command belongs to."""
+        self._pool_of(type(request.command)).tell(request)
+
+    def _pool_of(self, command: type[Message]) -> ClientPool:
+        if command is AttachFile:
+            return self.files
+        if command in (EnsureContact, OpenCase):
+            return self.records
+        return {Lane.USER: self.channel, Lane.BOT: self.bot_flow}.get(LANES[command], self.desk)
+
+
+def _lean_line(name: str, connections: int, *, harmless: Collection[int] = ()) -> Transport:
+    return GuardedTransport(SocketTransport(name, connections=connections), Breaker(), name=name, harmless=harmless)
+
+
+def _line(name: str, connections: int) -> Transport:
+    return GuardedTransport(SessionTransport(name, connections=connections), Breaker(), name=name)

@@ -1,0 +1,1 @@
+"""The store: every read and write of Redis, each write one script."""

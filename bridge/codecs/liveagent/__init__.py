@@ -1,0 +1,1 @@
+"""Live Agent's chat API: bytes to words of the house and back."""

@@ -1,0 +1,273 @@
+"""Live Agent's REST protocol: a session and what is wanted in, requests out; answers in, session and events out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+
+from bridge.codecs.liveagent.events import EventReader
+from bridge.desk import LiveAgentSession
+from bridge.errors import (
+    OutOfStep,
+    PollOverlapped,
+    RemoteGarbled,
+    RemoteRefused,
+    RemoteUnavailable,
+    SessionBroken,
+    SessionLost,
+)
+from bridge.events import Event
+from bridge.messages import ConnectRequest
+from bridge.wire import HttpCall, HttpReply, json_call, parse, raise_for_status
+
+_OUT_OF_STEP = re.compile(r"\bactual\b\W{0,3}?(-?\d{1,18})\b", re.IGNORECASE)
+_WHO = "Live Agent"
+_POLL_TIMEOUT_S = 40.0
+_LONGEST_POLL_S = 300.0
+
+
+class _SessionBody(msgspec.Struct, rename="camel"):
+    id: str
+    key: str
+    affinity_token: str
+    client_poll_timeout: Any = _POLL_TIMEOUT_S
+
+
+class _Messages(msgspec.Struct):
+    messages: list[Any]
+
+
+class _Batch(msgspec.Struct):
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    messages: list[Any] = []
+    offset: Any = 0
+
+
+class Prechat(msgspec.Struct, frozen=True):
+    """What a request for an agent is about: the button (queue), and the two records that go with it."""
+
+    button_id: str
+    contact_id: str
+    case_id: str
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """What one poll brought: the session as it is now, the events in order, the names of what was not understood."""
+
+    session: LiveAgentSession
+    events: tuple[Event, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+class LiveAgentCodec:
+    """Speaks for one org and deployment. `base_url` may end before or after `/chat/rest` (liveagent.md §0)."""
+
+    def __init__(self, base_url: str, *, organization_id: str, deployment_id: str, api_version: str) -> None:
+        self._rest = re.sub(r"(/chat(/rest)?)?/*$", "", base_url) + "/chat/rest"
+        self._organization_id = organization_id
+        self._deployment_id = deployment_id
+        self._api_version = api_version
+
+    # --- opening ----------------------------------------------------------------------------------------------------
+
+    def open_session(self) -> HttpCall:
+        """Asks for a session (liveagent.md §1.1)."""
+        headers = {"X-LIVEAGENT-API-VERSION": self._api_version, "X-LIVEAGENT-AFFINITY": "null"}
+        return json_call("GET", f"{self._rest}/System/SessionId", headers=headers)
+
+    def opened(self, reply: HttpReply, *, now_ms: int) -> LiveAgentSession:
+        """The session in the answer. A 503 here means a wrong host or org, not a session to repair (§5.7)."""
+        raise_for_status(reply, _WHO)
+        body = parse(reply, _SessionBody)
+        return LiveAgentSession(
+            session_id=body.id,
+            key=body.key,
+            affinity=body.affinity_token,
+            opened_at_ms=now_ms,
+            poll_timeout_s=_poll_timeout_s(body.client_poll_timeout),
+        )
+
+    def request_chat(self, session: LiveAgentSession, request: ConnectRequest, prechat: Prechat) -> HttpCall:
+        """Asks for an agent: the first POST of a session (liveagent.md §1.2, yalo.md §6)."""
+        body = {
+            "organizationId": self._organization_id,
+            "deploymentId": self._deployment_id,
+            "buttonId": prechat.button_id,
+            "sessionId": session.session_id,
+            "trackingId": "",
+            "userAgent": "Yalo Bot",
+            "language": "es-MX",
+            "screenResolution": "1900x1080",
+            "visitorName": request.name,
+            "prechatDetails": [_detail("CaseId", prechat.case_id), _detail("ContactId", prechat.contact_id)],
+            "prechatEntities": [_entity("Case", "CaseId"), _entity("Contact", "ContactId")],
+            "receiveQueueUpdates": True,
+            "isPost": True,
+        }
+        return self._post(session, "Chasitor/ChasitorInit", body)
+
+    # --- talking ----------------------------------------------------------------------------------------------------
+
+    def text(self, session: LiveAgentSession, text: str) -> HttpCall:
+        """Sends one text."""
+        return self._post(session, "Chasitor/ChatMessage", {"text": text})
+
+    def end(self, session: LiveAgentSession) -> HttpCall:
+        """Ends the chat; `reason` is required (§1.2)."""
+        return self._post(session, "Chasitor/ChatEnd", {"reason": "client"})
+
+    def delete(self, session: LiveAgentSession) -> HttpCall:
+        """Ends the session, also where no agent ever came."""
+        url = f"{self._rest}/System/SessionId/{quote(session.key, safe='!')}"
+        return json_call("DELETE", url, headers=self._headers(session))
+
+    def deleted(self, reply: HttpReply) -> None:
+        """Nothing, when the session is gone; a session that was not found is gone, too. Raises RemoteUnavailable."""
+        if reply.status not in (403, 404):
+            raise_for_status(reply, _WHO)
+
+    def posted(self, session: LiveAgentSession, reply: HttpReply) -> LiveAgentSession:
+        """The session after a POST was taken: its number is used up.
+
+        A 409 whose "Actual" is this POST's own number says that an earlier attempt arrived (§2.2).
+        Raises OutOfStep, SessionLost, SessionBroken, RemoteUnavailable, RemoteRefused.
+        """
+        number = session.sequence + 1
+        if reply.status == 409:
+            accepted = _accepted(reply)
+            if accepted != number:
+                raise OutOfStep(f"{_WHO}: {reply.text}", accepted=accepted)
+        else:
+            _raise_for_session(reply)
+        return msgspec.structs.replace(session, sequence=number)
+
+    def said(self, session: LiveAgentSession, reply: HttpReply) -> LiveAgentSession:
+        """The session after a text was taken: `posted`, and one more text on the agent's side."""
+        return msgspec.structs.replace(self.posted(session, reply), said=session.said + 1)
+
+    # --- listening --------------------------------------------------------------------------------------------------
+
+    def poll(self, session: LiveAgentSession) -> HttpCall:
+        """Asks what is new since `ack`; the desk holds the question up to `poll_timeout_s` (§1.1)."""
+        call = json_call("GET", f"{self._rest}/System/Messages?ack={session.ack}", headers=self._headers(session))
+        patience_s = session.poll_timeout_s + 5
+        return msgspec.structs.replace(call, read_timeout_s=patience_s, total_timeout_s=patience_s)
+
+    def heard(self, session: LiveAgentSession, reply: HttpReply) -> Heard:
+        """What a poll brought. A batch that was taken before (`sequence` ≤ `ack`) brings nothing (§2.3).
+
+        Raises PollOverlapped, SessionLost, SessionBroken, RemoteUnavailable, RemoteRefused.
+        """
+        if reply.status == 204:
+            return Heard(_restored(session))
+        if reply.status == 409:
+            raise PollOverlapped(f"{_WHO}: {reply.text}", status=409)
+        _raise_for_session(reply)
+        batch = parse(reply, _Batch)
+        if batch.sequence <= session.ack:
+            return Heard(session)
+        acked = msgspec.structs.replace(session, ack=batch.sequence, offset=_offset(batch.offset, session.offset))
+        reader = EventReader(acked)
+        events, unknown = reader.read(batch.messages)
+        return Heard(_restored(reader.session), events, unknown)
+
+    # --- repairing --------------------------------------------------------------------------------------------------
+
+    def repair(self, session: LiveAgentSession) -> HttpCall:
+        """The next request of the repair dance (§2.4)."""
+        if session.repair == "resync":
+            headers = self._headers(session)
+            body = {"organizationId": self._organization_id}
+            return json_call("POST", f"{self._rest}/Chasitor/ChasitorResyncState", body, headers=headers)
+        headers = {**self._headers(session), "X-LIVEAGENT-AFFINITY": "null"}
+        url = f"{self._rest}/System/ReconnectSession?ReconnectSession.offset={session.offset}"
+        return json_call("GET", url, headers=headers)
+
+    def repaired(self, session: LiveAgentSession, reply: HttpReply) -> LiveAgentSession:
+        """The session after that request. A 405 says that nothing was broken (§1.1)."""
+        if session.repair == "resync":
+            _raise_for_session(reply)
+            return msgspec.structs.replace(session, repair="")
+        if reply.status == 405:
+            return msgspec.structs.replace(session, repair="", repairs=session.repairs + 1)
+        if reply.status == 503:
+            raise RemoteUnavailable(f"{_WHO}: {reply.text}", status=503)
+        _raise_for_session(reply)
+        # Numbers start again with the new affinity; what the desk holds comes first, in ChasitorSessionData.
+        return msgspec.structs.replace(
+            session, affinity=_new_affinity(reply), sequence=0, ack=-1, repair="restore", repairs=session.repairs + 1
+        )
+
+    def _headers(self, session: LiveAgentSession) -> dict[str, str]:
+        return {
+            "X-LIVEAGENT-API-VERSION": self._api_version,
+            "X-LIVEAGENT-AFFINITY": session.affinity,
+            "X-LIVEAGENT-SESSION-KEY": session.key,
+        }
+
+    def _post(self, session: LiveAgentSession, noun: str, body: Mapping[str, Any]) -> HttpCall:
+        headers = {**self._headers(session), "X-LIVEAGENT-SEQUENCE": str(session.sequence + 1)}
+        return json_call("POST", f"{self._rest}/{noun}", body, headers=headers)
+
+
+def _detail(label: str, value: str) -> dict[str, Any]:
+    return {"label": label, "value": value, "transcriptFields": [label], "displayToAgent": True, "entityMaps": []}
+
+
+def _entity(entity: str, label: str) -> dict[str, Any]:
+    field = {"fieldName": "Id", "label": label, "doFind": True, "isExactMatch": True, "doCreate": False}
+    return {
+        "entityName": entity,
+        "linkToEntityName": entity,
+        "linkToEntityField": "Id",
+        "saveToTranscript": entity,
+        "showOnCreate": True,
+        "entityFieldsMaps": [field],
+    }
+
+
+def _poll_timeout_s(given: Any) -> float:
+    """A number, or a number in a string (§1.1); anything senseless is the usual 40."""
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError, OverflowError):
+        return _POLL_TIMEOUT_S
+    return seconds if 1 <= seconds <= _LONGEST_POLL_S else _POLL_TIMEOUT_S
+
+
+def _offset(given: Any, known: int) -> int:
+    """The last positive one counts (§2.3)."""
+    return given if type(given) is int and 0 < given < 2**63 else known
+
+
+def _restored(session: LiveAgentSession) -> LiveAgentSession:
+    """After a reconnect, the first answer to a poll holds what the desk knows; the next step is ours (§2.4)."""
+    return msgspec.structs.replace(session, repair="resync") if session.repair == "restore" else session
+
+
+def _raise_for_session(reply: HttpReply) -> None:
+    if reply.status == 403:
+        raise SessionLost(f"[403] - Error call with status : {reply.text}", status=403)
+    if reply.status == 503:
+        raise SessionBroken(f"[503] - Error call with status : {reply.text}", status=503)
+    raise_for_status(reply, _WHO)
+
+
+def _accepted(reply: HttpReply) -> int:
+    found = _OUT_OF_STEP.search(reply.text)
+    if found is None:
+        raise RemoteRefused(f"{_WHO}: {reply.text}", status=409)
+    return int(found.group(1))
+
+
+def _new_affinity(reply: HttpReply) -> str:
+    for envelope in parse(reply, _Messages).messages:
+        message = envelope.get("message") if isinstance(envelope, dict) else None
+        token = message.get("affinityToken") if isinstance(message, dict) else None
+        if token and isinstance(token, str):
+            return token
+    raise RemoteGarbled(f"{_WHO}: ReconnectSession gave no affinity token", status=reply.status)

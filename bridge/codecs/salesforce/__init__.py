@@ -1,0 +1,1 @@
+"""Salesforce's REST API: bytes to words of the house and back."""

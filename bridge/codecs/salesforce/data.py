@@ -1,0 +1,302 @@
+"""Salesforce's records: contact, person account, case, and which queue a chat rings at (yalo.md §6)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from bridge.codecs.salesforce.rest import (
+    ExternalId,
+    Org,
+    Subrequest,
+    Token,
+    checked_id,
+    composite_replies,
+    quote,
+    rows,
+)
+from bridge.errors import PayloadError, RemoteRefused, SettingsError
+from bridge.messages import ConnectRequest
+from bridge.settings.load import Settings
+from bridge.settings.values import Flow
+from bridge.wire import HttpCall, HttpReply
+
+BLOCKED_FIELD = "CP_BlockedChatYalo__c"
+DEFAULT_FLOW = "default"
+# Of the 25 steps of a composite at most five may be queries (Salesforce, REST API guide, Composite).
+MOST_QUERIES = 5
+_LOCAL_DIGITS = 10
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
+_OWN_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_FIELD_MAPS = (
+    "sfc_custom_fields_case",
+    "sfc_custom_fields_contact",
+    "sfc_custom_fields_account",
+    "sfc_custom_fields_to_search_contact",
+)
+# What the fields hold at most: a longer value is refused whole, and with it the chat.
+_LENGTHS = {"FirstName": 40, "LastName": 80, "Subject": 255, "Description": 32_000}
+
+
+class SalesforceConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What an org's own records look like."""
+
+    org: Org
+    flows: Mapping[str, Flow]
+    flow_field: str = "source_flow_bot"
+    record_type_id: str = ""
+    account_record_type_id: str = ""
+    birth_date: str = "1921-01-01T00:00:00"
+    blocked_chat_field: bool = False
+    case_external_id_field: str = ""
+    code_phone_remove: tuple[str, ...] = ("521", "52")
+    fields_case: Mapping[str, str] = {}
+    fields_contact: Mapping[str, str] = {}
+    fields_account: Mapping[str, str] = {}
+    fields_search: Mapping[str, str] = {}
+    first_name_contact: str = "Contacto Bot - "
+    description_case: str = "Caso levantado por el Bot"
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> SalesforceConfig:
+        """The SFC_ settings. Raises SettingsError where one names something that is no field."""
+        if faults := _field_faults(settings):
+            raise SettingsError(faults)
+        return cls(
+            org=Org.from_settings(settings),
+            flows=settings.sfc_source_flow_bot,
+            flow_field=settings.sfc_source_flow_field,
+            record_type_id=settings.sfc_record_type_id,
+            account_record_type_id=settings.sfc_account_record_type_id,
+            birth_date=settings.sfc_default_birth_date_account,
+            blocked_chat_field=settings.sfc_blocked_chat_field,
+            case_external_id_field=settings.sfc_case_external_id_field,
+            code_phone_remove=settings.sfc_code_phone_remove,
+            fields_case=settings.sfc_custom_fields_case,
+            fields_contact=settings.sfc_custom_fields_contact,
+            fields_account=settings.sfc_custom_fields_account,
+            fields_search=settings.sfc_custom_fields_to_search_contact,
+            first_name_contact=settings.messages.first_name_contact,
+            description_case=settings.messages.description_case,
+        )
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Where a chat rings: the case's subject, the desk's button, and the case's owner, if it has one."""
+
+    subject: str
+    button_id: str
+    owner_id: str = ""
+
+
+class FoundContact(msgspec.Struct, frozen=True):
+    """A contact that the org knows."""
+
+    contact_id: str
+    blocked: bool = False
+
+
+class SalesforceData:
+    """Requests to the data API for one user's records, and their answers. Every parse raises RemoteError."""
+
+    def __init__(self, config: SalesforceConfig) -> None:
+        self.config = config
+
+    # --- contact ------------------------------------------------------------------------------------------------
+
+    def search_contact(self, token: Token, request: ConnectRequest) -> HttpCall:
+        """One composite of queries: by e-mail, by mobile phone, by each custom search field that the request holds.
+
+        From the fifth on they share one query, because Salesforce takes no more. Raises PayloadError where there is
+        nothing to search by: an empty value would find any contact without one.
+        """
+        conditions = [f"{field} = {quote(value)}" for field, value in self._criteria(request) if value]
+        if not conditions:
+            raise PayloadError("there is no e-mail, phone number or other value to search a contact by")
+        asked = conditions[: MOST_QUERIES - 1]
+        if rest := conditions[MOST_QUERIES - 1 :]:
+            asked.append(" OR ".join(rest))
+        queries = [self._search_query(index, condition) for index, condition in enumerate(asked, start=1)]
+        return self.config.org.composite(token, queries, all_or_none=False)
+
+    def found_contact(self, reply: HttpReply) -> FoundContact | None:
+        """The first row of the first query that has one; None when none has. One failed query fails the search."""
+        found = [row for step in composite_replies(reply) for row in rows(step)]
+        if not found:
+            return None
+        blocked = self.config.blocked_chat_field and found[0].get(BLOCKED_FIELD) is True
+        return FoundContact(checked_id(found[0].get("Id")), blocked)
+
+    def create_contact(self, token: Token, request: ConnectRequest) -> HttpCall:
+        """Creates a contact; `salesforce_rest.created_id` reads the answer."""
+        fields = {
+            **_mapped(self.config.fields_contact, request),
+            **self._names(request),
+            "Email": request.email,
+            "MobilePhone": self.phone(request),
+        }
+        return self.config.org.create(token, "Contact", fields=_filled(fields))
+
+    # --- person account -----------------------------------------------------------------------------------------
+
+    def account_record_type_id(self, request: ConnectRequest) -> str:
+        """The record type of a person account, when one is to be made instead of a contact; else empty."""
+        return request.extra_data.get("AccountRecordTypeId") or self.config.account_record_type_id
+
+    def create_account(self, token: Token, request: ConnectRequest) -> HttpCall:
+        """Creates a person account, and its contact with it; `created_id` reads the answer."""
+        # Not in one composite with `read_person_contact`: there a name could be taken for a reference (`@{…}`).
+        fields = {
+            **_mapped(self.config.fields_account, request),
+            **self._names(request),
+            "PersonEmail": request.email,
+            "PersonMobilePhone": self.phone(request),
+            # The setting is written with a time, the field holds a date.
+            "PersonBirthDate": datetime.fromisoformat(self.config.birth_date).date().isoformat(),
+            "RecordTypeId": self.account_record_type_id(request),
+        }
+        return self.config.org.create(token, "Account", fields=_filled(fields))
+
+    def read_person_contact(self, token: Token, account_id: str) -> HttpCall:
+        """Asks for the contact that came with a person account."""
+        return self.config.org.query(token, f"SELECT PersonContactId FROM Account WHERE Id = {quote(account_id)}")
+
+    def person_contact_id(self, reply: HttpReply) -> str:
+        """That contact's id."""
+        found = rows(reply)
+        if not found or not found[0].get("PersonContactId"):
+            raise RemoteRefused(
+                "Salesforce: the new account has no contact. Check that SFC_ACCOUNT_RECORD_TYPE_ID is the record type "
+                "of a person account.",
+                status=reply.status,
+            )
+        return checked_id(found[0]["PersonContactId"])
+
+    # --- case ---------------------------------------------------------------------------------------------------
+
+    def route(self, request: ConnectRequest) -> Route:
+        """The queue of the flow that the request names, or of `default`. Raises RemoteRefused where neither has one."""
+        flows = self.config.flows
+        flow = flows.get(request.extra_data.get(self.config.flow_field, "")) or flows.get(DEFAULT_FLOW)
+        queue = flow.providers.get(request.provider) if flow else None
+        if flow is None or queue is None:
+            sentence = f"SFC_SOURCE_FLOW_BOT has no queue for {request.provider} in the flow that was asked for"
+            raise RemoteRefused(sentence, code="NO_FLOW")
+        return Route(flow.subject, queue.button_id, queue.owner_id)
+
+    def create_case(
+        self, token: Token, request: ConnectRequest, *, contact_id: str, key: ExternalId | None = None
+    ) -> HttpCall:
+        """Creates the chat's case; `created_id` reads the answer. Raises RemoteRefused as `route` does.
+
+        With a `key` it is an upsert, and `upserted_id` reads the answer.
+        """
+        fields = self._case_fields(request, contact_id)
+        # Left out, Salesforce moves the case away from its owner (liveagent.md §7.3).
+        headers = {"Sforce-Auto-Assign": "false"}
+        if key is None:
+            return self.config.org.create(token, "Case", fields=fields, headers=headers)
+        # Salesforce refuses a body that holds the field that the path names.
+        rest = {field: value for field, value in fields.items() if field.lower() != key.field.lower()}
+        return self.config.org.upsert(token, key, fields=rest, headers=headers)
+
+    def case_key(self, chat_id: str) -> ExternalId | None:
+        """What names the chat's case, so that it exists once however often it is made; None without a field for it."""
+        field = self.config.case_external_id_field
+        return ExternalId("Case", field, chat_id) if field and chat_id else None
+
+    def find_case_by_key(self, token: Token, key: ExternalId) -> HttpCall:
+        """Asks for the case of that name; `found_case` reads the answer."""
+        return self.config.org.query(token, f"SELECT Id FROM Case WHERE {key.field} = {quote(key.value)}")
+
+    def _case_fields(self, request: ConnectRequest, contact_id: str) -> dict[str, str]:
+        route = self.route(request)
+        fields = {
+            "Status": "Nuevo",
+            "Priority": "Medium",
+            **_mapped(self.config.fields_case, request),
+            "RecordTypeId": self.config.record_type_id,
+            "ContactId": contact_id,
+            "OwnerId": route.owner_id,
+            "Subject": route.subject,
+            "Description": self._description(request, route),
+            "Origin": request.provider,
+        }
+        return _filled(fields)
+
+    def find_case(self, token: Token, request: ConnectRequest, *, contact_id: str, since_ms: int) -> HttpCall:
+        """Asks for the newest case that an earlier `create_case` since then may have made."""
+        conditions = {
+            "ContactId": quote(contact_id),
+            "Subject": quote(_cut("Subject", self.route(request).subject)),
+            "Origin": quote(request.provider),
+        }
+        where = " AND ".join(f"{field} = {value}" for field, value in conditions.items())
+        newest = f"CreatedDate >= {_moment(since_ms)} ORDER BY CreatedDate DESC LIMIT 1"
+        return self.config.org.query(token, f"SELECT Id FROM Case WHERE {where} AND {newest}")
+
+    def found_case(self, reply: HttpReply) -> str | None:
+        """That case's id; None when there is none."""
+        found = rows(reply)
+        return checked_id(found[0].get("Id")) if found else None
+
+    # --- values -------------------------------------------------------------------------------------------------
+
+    def phone(self, request: ConnectRequest) -> str:
+        """The phone number; of more than ten digits the first code that leaves at least ten is cut."""
+        digits = re.sub(r"\D", "", request.phone_number)
+        if len(digits) <= _LOCAL_DIGITS:
+            return request.phone_number
+        for code in self.config.code_phone_remove:
+            if digits.startswith(code) and len(digits) - len(code) >= _LOCAL_DIGITS:
+                return digits[len(code) :]
+        return request.phone_number
+
+    def _criteria(self, request: ConnectRequest) -> Sequence[tuple[str, str]]:
+        custom = _mapped(self.config.fields_search, request)
+        return [("Email", request.email), ("MobilePhone", self.phone(request)), *custom.items()]
+
+    def _search_query(self, number: int, condition: str) -> Subrequest:
+        blocked = f", {BLOCKED_FIELD}" if self.config.blocked_chat_field else ""
+        soql = f"SELECT Id{blocked} FROM Contact WHERE {condition} LIMIT 1"
+        return Subrequest(method="GET", url=self.config.org.query_path(soql), reference_id=f"search{number}")
+
+    def _names(self, request: ConnectRequest) -> dict[str, str]:
+        return {"FirstName": self.config.first_name_contact, "LastName": request.name}
+
+    def _description(self, request: ConnectRequest, route: Route) -> str:
+        return request.extra_data.get("description") or f"{self.config.description_case} : {route.subject}"
+
+
+def _mapped(fields: Mapping[str, str], request: ConnectRequest) -> dict[str, str]:
+    """The request's extra data under the names that Salesforce has for them."""
+    return {field: request.extra_data[key] for key, field in fields.items() if key in request.extra_data}
+
+
+def _filled(fields: Mapping[str, str]) -> dict[str, str]:
+    return {field: _cut(field, value) for field, value in fields.items() if value}
+
+
+def _cut(field: str, value: str) -> str:
+    return value[: _LENGTHS.get(field, len(value))]
+
+
+def _moment(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _field_faults(settings: Settings) -> list[str]:
+    own = settings.sfc_case_external_id_field
+    faults = []
+    if own and not _OWN_FIELD.fullmatch(own):
+        variable = "SALESFORCE_INTEGRATION_SFC_CASE_EXTERNAL_ID_FIELD"
+        faults = [f"{variable} names {own!r}, which cannot be a field; for example Bridge_Chat_Id__c"]
+    return faults + [
+        f"SALESFORCE_INTEGRATION_{name.upper()} names {field!r}, which cannot be a field; for example order:Order__c"
+        for name in _FIELD_MAPS
+        for field in getattr(settings, name).values()
+        if not _FIELD.fullmatch(field)
+    ]

@@ -1,0 +1,251 @@
+"""From the text of one variable to a typed value; a ValueError says what is wrong, as the end of a sentence."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, get_args
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import msgspec
+from pydantic import BeforeValidator, SecretStr
+
+from bridge.messages import Provider
+from bridge.settings.schedule import parse_duration_s, parse_schedule
+
+
+class FlowQueue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a flow's chats of one provider ring: Live Agent's button, and who owns the case."""
+
+    button_id: str
+    owner_id: str = ""
+
+
+class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of SFC_SOURCE_FLOW_BOT (yalo.md §1)."""
+
+    subject: str
+    providers: dict[Provider, FlowQueue]
+
+
+class Messages(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Every text that users and agents read (yalo.md §1); the variable MESSAGES has the names in camelCase."""
+
+    wait_agent: str = "Esperando un agente"
+    welcome_template: str = "Hola soy %s y necesito ayuda"
+    context: str = "Contexto"
+    description_case: str = "Caso levantado por el Bot"
+    upload_image_error: str = "Imagen no enviada"
+    upload_image_success: str = "**El usuario adjunto una imagen al caso**"
+    upload_file_error: str = "Archivo no enviado"
+    upload_file_success: str = "**El usuario adjunto un archivo al caso**"
+    upload_audio_error: str = "Audio no enviado"
+    upload_audio_success: str = "**El usuario adjunto un audio al caso**"
+    queue_position: str = "Posición en la cola"
+    wait_time: str = "Tiempo de espera"
+    first_name_contact: str = "Contacto Bot - "
+    client_label: str = "Cliente"
+    bot_label: str = "Bot"
+    agent_disconnected: str = "El agente perdió la conexión. Espera un momento, por favor."
+    transfer_began: str = "Te estamos transfiriendo con otro agente. Espera un momento, por favor."
+    chat_transferred: str = "Ahora te atiende otro agente."
+    file_from_agent: str = "El agente quiso enviarte un archivo, pero no se puede recibir por este medio."
+    delivery_failed: str = "Tu mensaje no pudo ser entregado al agente. Envíalo de nuevo, por favor."
+
+
+PROVIDERS: tuple[Provider, ...] = get_args(Provider)
+_MESSAGE_NAMES = {name.lower(): name for name in Messages.__struct_encode_fields__}
+
+
+def parse_list(value: object) -> object:
+    """`a, b` as ("a", "b"); empty parts are dropped."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def parse_lower_list(value: object) -> object:
+    """`A, b` as ("a", "b")."""
+    return parse_list(value.lower()) if isinstance(value, str) else value
+
+
+def parse_map(value: object) -> object:
+    """`key:value,key:value` as a dict; a value may hold `:`, a key may not repeat."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition(":") for part in value.split(",") if part.strip()]
+    parsed = {key.strip(): held.strip() for key, _, held in pairs}
+    if any(not colon or not key.strip() or not held.strip() for key, colon, held in pairs):
+        raise ValueError("is not a map written key:value,key:value")
+    if len(parsed) < len(pairs):
+        raise ValueError("names the same key twice")
+    return parsed
+
+
+def parse_flows(value: object) -> object:
+    """`name={json};name={json}` as flows by name; the JSON's own strings may hold `=` and `;`."""
+    if not isinstance(value, str):
+        return value
+    flows: dict[str, Flow] = {}
+    rest = value.strip()
+    while rest:
+        name, equals, rest = rest.partition("=")
+        if not equals or not name.strip():
+            raise ValueError("is not written name={json};name={json}")
+        flows[name.strip()], rest = _first_flow(name.strip(), rest.lstrip())
+    if not flows:
+        raise ValueError("holds no flow")
+    return flows
+
+
+def _first_flow(name: str, text: str) -> tuple[Flow, str]:
+    """The flow that `text` starts with, and what follows its semicolon."""
+    try:
+        parsed, end = json.JSONDecoder().raw_decode(text)
+        flow = msgspec.convert(parsed, Flow)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"has a flow {name!r} that is not understood: {error}") from None
+    after = text[end:].strip()
+    if after and not after.startswith(";"):
+        raise ValueError(f"has something other than ';' behind the flow {name!r}")
+    return flow, after.removeprefix(";").strip()
+
+
+def parse_messages(value: object) -> object:
+    """A JSON map, its keys in any case, over the defaults."""
+    if not isinstance(value, str):
+        return value
+    try:
+        given = json.loads(value or "{}")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON: {error}") from None
+    if not isinstance(given, dict) or not all(isinstance(text, str) for text in given.values()):
+        raise ValueError("is not a JSON map of texts")
+    return msgspec.convert({_message_name(key): text for key, text in given.items()}, Messages)
+
+
+def _message_name(key: str) -> str:
+    if key.lower() in _MESSAGE_NAMES:
+        return _MESSAGE_NAMES[key.lower()]
+    near = difflib.get_close_matches(key.lower(), _MESSAGE_NAMES, 1)
+    raise ValueError(f"names no text {key!r}" + (f"; did you mean {_MESSAGE_NAMES[near[0]]!r}?" if near else ""))
+
+
+def states_over(default: str) -> BeforeValidator:
+    """Reads a bot state for each provider; a provider that is not named keeps `default`."""
+
+    def merge(value: object) -> object:
+        given = parse_map(value)
+        if not isinstance(given, Mapping):
+            return given
+        if unknown := sorted(set(given) - set(PROVIDERS)):
+            raise ValueError(f"names the provider {unknown[0]!r}; there are {' and '.join(PROVIDERS)}")
+        return dict.fromkeys(PROVIDERS, default) | dict(given)
+
+    return BeforeValidator(merge)
+
+
+def check_url(value: object) -> object:
+    """An http or https address with a host; the slash at its end is dropped."""
+    if not isinstance(value, str) or value == "":
+        return value
+    try:
+        parts = urlsplit(value.strip())
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or re.search(r"\s", value.strip()):
+        raise ValueError("is not an http:// or https:// address with a host")
+    return value.strip().rstrip("/")
+
+
+def check_redis_address(value: object) -> object:
+    """`host:port`, `redis://…` or `rediss://…`; as an address with a scheme."""
+    if not isinstance(value, str) or value == "":
+        return value
+    address = value.strip() if "://" in value else f"redis://{value.strip()}"
+    try:
+        parts = urlsplit(address)
+        sound = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError("is not host:port, redis://host:port or rediss://host:port")
+    return address
+
+
+def parse_sentinels(value: object) -> object:
+    """`host:port;host` as ("host:port", "host:26379")."""
+    if not isinstance(value, str):
+        return value
+    return tuple(_with_port(part.strip()) for part in re.split(r"[;,]", value) if part.strip())
+
+
+def _with_port(address: str) -> str:
+    try:
+        parts = urlsplit(f"//{address}")
+        host, port = parts.hostname, parts.port or 26379
+    except ValueError:
+        host, port = None, 0
+    if not host:
+        raise ValueError("is not written host:port;host:port")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def check_timezone(value: object) -> object:
+    """A name out of the time zone database."""
+    try:
+        ZoneInfo(str(value))
+    except (ValueError, OSError, LookupError):
+        raise ValueError("is not the name of a time zone") from None
+    return value
+
+
+def check_schedule(value: object) -> object:
+    """What `bridge.settings.schedule.parse_schedule` understands."""
+    parse_schedule(str(value))
+    return value
+
+
+def check_moment(value: object) -> object:
+    """A date with a time in ISO form."""
+    try:
+        datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError("is not a date written like 1921-01-01T00:00:00") from None
+    return value
+
+
+def parse_api_version(value: object) -> object:
+    """`52`, `52.0` and `v52.0` are all "52"."""
+    found = re.fullmatch(r"v?(\d{2,3})(\.0)?", str(value).strip())
+    if not found:
+        raise ValueError("is not the number of an API version")
+    return found[1]
+
+
+def parse_pem(value: object) -> object:
+    """A private key in PEM form; `\\n` written as two characters is a line's end."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    if text and "PRIVATE KEY-----" not in text:
+        raise ValueError("is not a private key in PEM form")
+    return SecretStr(text.replace("\\n", "\n"))
+
+
+Seconds = Annotated[float, BeforeValidator(parse_duration_s)]
+TextList = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
+LowerList = Annotated[tuple[str, ...], BeforeValidator(parse_lower_list)]
+TextMap = Annotated[Mapping[str, str], BeforeValidator(parse_map)]
+States = Mapping[Provider, str]
+Flows = Annotated[Mapping[str, Flow], BeforeValidator(parse_flows)]
+Texts = Annotated[Messages, BeforeValidator(parse_messages)]
+Url = Annotated[str, BeforeValidator(check_url)]
+RedisAddress = Annotated[str, BeforeValidator(check_redis_address)]
+Sentinels = Annotated[tuple[str, ...], BeforeValidator(parse_sentinels)]
+TimeZone = Annotated[str, BeforeValidator(check_timezone)]
+ScheduleLine = Annotated[str, BeforeValidator(check_schedule)]
+Moment = Annotated[str, BeforeValidator(check_moment)]
+ApiVersion = Annotated[str, BeforeValidator(parse_api_version)]
+Pem = Annotated[SecretStr, BeforeValidator(parse_pem)]

@@ -1,0 +1,111 @@
+"""Dead letters, for an operator: look at them, send them again, drop them."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from bridge.actors.outbound.wiring import Neighbours
+from bridge.actors.store.connections import Connections, is_embedded
+from bridge.actors.store.store import Store
+from bridge.commands import SendToUser
+from bridge.errors import BridgeError
+from bridge.keys import Keys
+from bridge.messages import ConnectRequest, UserMessageReceived
+from bridge.ops.logs import escape
+from bridge.ops.ops_socket import mask_user
+from bridge.ops.settings_check import settings_or_exit
+from bridge.records import DeadLetter
+from bridge.settings.load import Settings
+
+TO_USER = "to_user"
+
+
+class DeadLetterOffice:
+    """Reaches the store that the service uses, from outside the service."""
+
+    def __init__(self, settings: Settings) -> None:
+        keys = Keys(settings.client, settings.partitions)
+        self._settings = settings
+        self._store = Store(Connections(settings), keys, client=settings.client, mailbox_limit=settings.mailbox_limit)
+
+    def letters(self, names: Iterable[str] = ()) -> list[tuple[str, DeadLetter]]:
+        """All letters, or those that are named."""
+        wanted = set(names)
+        return [(name, letter) for name, letter in self._store.dead_letters() if not wanted or name in wanted]
+
+    def drop(self, name: str) -> None:
+        """Forgets a letter."""
+        self._store.drop_letter(name)
+
+    def send(self, name: str, letter: DeadLetter) -> None:
+        """Tries once more and, when that went well, forgets the letter. Raises BridgeError."""
+        if letter.direction == TO_USER:
+            self._send_to_user(letter)
+        elif letter.delivery.message is not None:
+            # To the agent of the chat that the user has now; without one it becomes context for the next.
+            self._store.ask(UserMessageReceived(letter.delivery.message))
+        else:
+            raise BridgeError("it was written for a chat that is over; drop it")
+        self._store.drop_letter(name)
+
+    def _send_to_user(self, letter: DeadLetter) -> None:
+        addressed = ConnectRequest(
+            user_id=letter.user_id, bot_slug="", bot_id="", name="", provider=letter.provider, email=""
+        )
+        Neighbours(self._settings).channel.serve(SendToUser(addressed, letter.delivery))
+
+
+def office(environ: Mapping[str, str] | None = None) -> DeadLetterOffice:
+    """The office of the service with these settings; ends the process where there is no store to reach."""
+    settings = settings_or_exit(environ)
+    if is_embedded(settings):
+        print("Without Redis the dead letters are inside the service, and gone with it.", file=sys.stderr)
+        raise SystemExit(1)
+    return DeadLetterOffice(settings)
+
+
+def line(name: str, letter: DeadLetter) -> str:
+    """A letter on one line. Of the text only length and hash: an operator's terminal is no place for it."""
+    text = letter.delivery.text or (letter.delivery.media.url if letter.delivery.media else "")
+    when = datetime.fromtimestamp(letter.at_ms / 1000, UTC).isoformat(timespec="seconds")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return escape(
+        f"{name}  {when}  {mask_user(letter.user_id)}  {letter.direction}  chat {letter.chat_id[:8]}  "
+        f"{len(text)} characters {digest}  {letter.attempts} attempts  {letter.reason}"
+    )
+
+
+def show(names: list[str], *, texts: bool) -> int:
+    """Prints letters; how many there were."""
+    found = office().letters(names)
+    for name, letter in found:
+        print(line(name, letter))
+        if texts:
+            print(f"    {escape(letter.delivery.text)}")
+    return len(found)
+
+
+def send_again(names: list[str]) -> int:
+    """Sends letters again, one after the other; how many failed."""
+    failed = 0
+    here = office()
+    for name, letter in here.letters(names):
+        try:
+            here.send(name, letter)
+            print(f"{name}  sent")
+        except BridgeError as error:
+            failed += 1
+            print(escape(f"{name}  not sent: {error}"))
+    return failed
+
+
+def drop(names: list[str]) -> int:
+    """Forgets letters; how many."""
+    here = office()
+    found = here.letters(names)
+    for name, _ in found:
+        here.drop(name)
+    return len(found)

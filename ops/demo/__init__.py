@@ -1,0 +1,1 @@
+"""The sandbox: the whole service on one machine, played as a story or left open to try."""

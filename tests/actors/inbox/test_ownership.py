@@ -1,0 +1,377 @@
+"""Who owns what: shares, leases that are kept, given up, lost and never believed in for too long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+from actor_parts import PARTITIONS, Heard, Place, Proxy, RedisServer, chat_record, settle, take, user_in, wait_for
+from gevent.event import Event
+
+from bridge.actors.inbox import ownership as ownership_module
+from bridge.actors.inbox.ownership import GUARD_EXPIRED_S, GUARD_RELEASED_S, Ownership, share
+from bridge.actors.inbox.redis import Feed
+from bridge.actors.leases import Lease
+from bridge.actors.protocol import DrainPartitions, PartitionGained, PartitionLost
+from bridge.actors.store.store import Commit, Store
+
+ALL = list(range(PARTITIONS))
+
+
+class Worker:
+    """An ownership with a store of its own; `heard` is what its registry hears."""
+
+    def __init__(self, place: Place, name: str, *, rests: bool = True) -> None:
+        self.name = name
+        self.store: Store = place.store()
+        self.heard = Heard()
+        self.heard.replies[DrainPartitions] = self._drain
+        self.feed = Feed(place.connections.client(), place.keys, registry=self.heard.ref)
+        self.ownership = Ownership(self.store, name, registry=self.heard.ref, feed=self.feed)
+        self._rests = rests
+
+    def start(self) -> Worker:
+        self.ownership.start()
+        return self
+
+    def stop(self, within_s: float = 2.0) -> None:
+        self.ownership.stop(deadline_s=time.monotonic() + within_s)
+
+    @property
+    def held(self) -> set[int]:
+        return {lease.partition for lease in self.ownership._leases.values() if lease.held}
+
+    @property
+    def lost(self) -> list[int]:
+        return [lost.partition for lost in self.heard.of(PartitionLost)]
+
+    @property
+    def gained(self) -> list[int]:
+        return [gained.lease.partition for gained in self.heard.of(PartitionGained)]
+
+    def _drain(self, drain: DrainPartitions) -> Event:
+        at_rest = Event()
+        if self._rests:
+            at_rest.set()
+        return at_rest
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership_module, "TICK_S", 0.01)
+    monkeypatch.setattr(ownership_module, "RENEW_EVERY_S", 0.05)
+
+
+@pytest.fixture
+def hire() -> Iterator[Callable[..., Worker]]:
+    workers: list[Worker] = []
+
+    def make(place: Place, name: str, **options: Any) -> Worker:
+        workers.append(Worker(place, name, **options))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        worker.stop(0.2)
+
+
+Hire = Callable[..., Worker]
+
+# --- shares -----------------------------------------------------------------------------------------------------------
+
+
+def shares(names: list[str], partitions: int = 64) -> dict[str, set[int]]:
+    return {name: share(name, names, partitions) for name in names}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 16])
+def test_every_partition_has_one_owner_among_the_living(count: int) -> None:
+    parts = shares([f"host/{number}/x" for number in range(count)])
+    assert sorted(p for part in parts.values() for p in part) == list(range(64))
+
+
+def test_few_move_when_a_worker_comes_and_only_to_the_newcomer() -> None:
+    names = [f"host/{number}/x" for number in range(4)]
+    before, after = shares(names, 1024), shares([*names, "host/9/y"], 1024)
+    for name in names:
+        assert after[name] <= before[name], "an old worker gained something"
+    moved = sum(len(before[name] - after[name]) for name in names)
+    assert moved == len(after["host/9/y"])
+    assert 0.5 * 1024 / 5 < moved < 1.5 * 1024 / 5
+
+
+def test_when_a_worker_goes_only_what_it_had_moves() -> None:
+    names = [f"host/{number}/x" for number in range(5)]
+    before, after = shares(names, 1024), shares(names[:-1], 1024)
+    assert all(before[name] <= after[name] for name in names[:-1])
+
+
+def test_whoever_is_not_seen_yet_counts_itself() -> None:
+    assert share("new", ["old"], 64) == share("new", ["old", "new"], 64)
+    assert share("alone", [], 8) == set(range(8))
+
+
+# --- taking -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_worker_takes_everything_with_its_chats_and_reads_its_inboxes(place: Place, hire: Hire) -> None:
+    user, store = user_in(place.keys, 3), place.store()
+    record = chat_record(user)
+    lease = take(store, 3)
+    store.commit(lease, Commit(user_id=user, record=record))
+    store.release(lease)
+    worker = hire(place, "w1").start()
+    assert worker.ownership.first_round.wait(5)
+    assert worker.ownership.partitions == ALL
+    gained = {one.lease.partition: one for one in worker.heard.wait_for(PartitionGained, PARTITIONS)}
+    assert sorted(gained) == ALL
+    assert (gained[3].records, gained[4].records) == ((record,), ())
+    assert sorted(worker.feed._cursors) == ALL
+
+
+def test_the_guard_is_long_where_the_last_owner_did_not_let_go(place: Place, hire: Hire) -> None:
+    store = place.store()
+    store.release(take(store, 1, "gone"))
+    store.claim(2, "crashed", ttl_ms=20)
+    worker = hire(place, "w1").start()
+    gained = worker.heard.wait_for(PartitionGained, PARTITIONS)
+    guards = {one.lease.partition: one.guard_s for one in gained}
+    assert (guards[0], guards[1], guards[2]) == (GUARD_RELEASED_S, GUARD_RELEASED_S, GUARD_EXPIRED_S)
+
+
+def test_a_worker_that_comes_is_given_its_share(place: Place, hire: Hire) -> None:
+    first = hire(place, "w1").start()
+    wait_for(lambda: first.ownership.partitions == ALL)
+    second = hire(place, "w2").start()
+    parts = shares(["w1", "w2"], PARTITIONS)
+    assert all(parts.values()), "these names must share"
+    wait_for(lambda: first.held == parts["w1"] and set(second.gained) == parts["w2"])
+    assert sorted(first.lost) == sorted(parts["w2"])
+    assert sorted(first.feed._cursors) == sorted(parts["w1"])
+    guards = {one.guard_s for one in second.heard.of(PartitionGained)}
+    assert guards == {GUARD_RELEASED_S}
+
+
+def test_two_owners_never_hold_the_same_partition_at_the_same_moment(place: Place, hire: Hire) -> None:
+    workers: list[Worker] = []
+    both: list[set[int]] = []
+    looking = True
+
+    def look() -> None:
+        while looking:
+            held = [worker.held for worker in workers]
+            both.extend(a & b for i, a in enumerate(held) for b in held[i + 1 :] if a & b)
+            gevent.sleep(0)
+
+    watcher = gevent.spawn(look)
+    for name in ("w1", "w2", "w3"):
+        workers.append(hire(place, name).start())
+        wait_for(lambda: sorted(p for worker in workers for p in worker.held) == ALL)
+        wait_for(lambda: all(w.held == share(w.name, [o.name for o in workers], PARTITIONS) for w in workers))
+    for leaving in (workers[0], workers[1]):
+        leaving.stop()
+        left = [worker for worker in workers if worker.held]
+        wait_for(lambda: sorted(p for worker in workers for p in worker.held) == ALL)
+        assert leaving not in left
+    looking = False
+    watcher.join()
+    assert both == []
+
+
+def test_what_is_released_is_taken_over_promptly(place: Place, hire: Hire) -> None:
+    first, second = hire(place, "w1").start(), hire(place, "w2").start()
+    wait_for(lambda: sorted(first.held | second.held) == ALL and first.held and second.held)
+    began_s = time.monotonic()
+    first.stop()
+    wait_for(lambda: sorted(second.held) == ALL)
+    assert time.monotonic() - began_s < 1.0
+    assert first.held == set()
+
+
+def test_what_a_dead_worker_held_is_taken_over_promptly(place: Place, hire: Hire) -> None:
+    store = place.store()
+    for partition in ALL:
+        take(store, partition, "here/12/x")
+    store.living("here/12/x", ttl_ms=60_000)
+    worker = hire(place, "here/13/y").start()
+    assert worker.ownership.first_round.wait(5)
+    assert worker.gained == []
+    assert store.release_all({"here/12/x"}.__contains__) == PARTITIONS
+    gained = worker.heard.wait_for(PartitionGained, PARTITIONS)
+    assert sorted(worker.held) == ALL
+    assert {one.guard_s for one in gained} == {GUARD_RELEASED_S}
+
+
+# --- keeping and losing -----------------------------------------------------------------------------------------------
+
+
+def test_leases_are_renewed_long_before_they_end(place: Place, hire: Hire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership_module, "LEASE_TTL_MS", 400)
+    worker = hire(place, "w1").start()
+    wait_for(lambda: sorted(worker.held) == ALL)
+    ends_s = time.monotonic() + 0.6
+    while time.monotonic() < ends_s:
+        assert sorted(worker.held) == ALL
+        gevent.sleep(0.01)
+    assert worker.lost == []
+
+
+def test_a_lease_that_was_taken_away_is_lost(place: Place, hire: Hire) -> None:
+    worker = hire(place, "w1").start()
+    wait_for(lambda: sorted(worker.held) == ALL)
+    place.raw.set(place.keys.of(3, "lease"), "another:99")
+    wait_for(lambda: worker.lost == [3])
+    settle()
+    assert sorted(worker.held) == [p for p in ALL if p != 3]
+    assert 3 not in worker.feed._cursors
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("how", ["cut off", "no answer"])
+def test_a_lease_that_cannot_be_renewed_is_dropped_before_it_ends(
+    redis_server: RedisServer, hire: Hire, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(ownership_module, "LEASE_TTL_MS", 1000)
+    line = Proxy(redis_server.port)
+    place = Place(line.address)
+    worker = hire(place, "w1").start()
+    wait_for(lambda: sorted(worker.held) == ALL)
+    direct: Any = redis_server.client()
+    if how == "cut off":
+        line.close()
+    else:
+        line.silent = True
+    wait_for(lambda: sorted(worker.lost) == ALL)
+    assert worker.held == set()
+    if how == "cut off":
+        left = [direct.pttl(place.keys.of(partition, "lease")) for partition in ALL]
+        assert min(left) > 0, "the store had ended a lease that its holder still believed in"
+    assert worker.feed._cursors == {}
+    line.close()
+
+
+def test_a_renewal_that_comes_too_late_revives_nothing(
+    embedded: Place, hire: Hire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = hire(embedded, "w1").start()
+    wait_for(lambda: sorted(worker.held) == ALL)
+    old = worker.ownership._leases[3]
+    renew, late = worker.store.renew, [old]
+
+    def renew_late(lease: Lease, *, ttl_ms: int) -> bool:
+        renewed = renew(lease, ttl_ms=ttl_ms)
+        if lease in late:
+            late.remove(lease)
+            lease.deadline_s = 0.0
+        return renewed
+
+    monkeypatch.setattr(worker.store, "renew", renew_late)
+    wait_for(lambda: worker.gained.count(3) == 2)
+    assert worker.lost == [3]
+    assert not old.held
+    assert worker.ownership._leases[3].value != old.value
+    assert sorted(worker.held) == ALL
+
+
+def test_a_round_that_waits_for_chats_to_rest_does_not_keep_a_lease_that_ended(
+    embedded: Place, hire: Hire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership_module, "LEASE_TTL_MS", 400)
+    monkeypatch.setattr(ownership_module, "HAND_OVER_S", 3.0)
+    restless = hire(embedded, "w1", rests=False).start()
+    wait_for(lambda: sorted(restless.held) == ALL)
+    hire(embedded, "w2").start()
+    kept = share("w1", ["w1", "w2"], PARTITIONS)
+    restless.heard.wait_for(DrainPartitions)
+    began_s = time.monotonic()
+    wait_for(lambda: kept <= set(restless.lost))
+    assert time.monotonic() - began_s < 0.4
+
+
+def test_an_error_that_nobody_foresaw_ends_no_ownership(
+    embedded: Place, hire: Hire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = hire(embedded, "w1")
+    living, stumbles = worker.store.living, [KeyError("once")]
+
+    def stumble(name: str, *, ttl_ms: int) -> list[str]:
+        if stumbles:
+            raise stumbles.pop()
+        return living(name, ttl_ms=ttl_ms)
+
+    monkeypatch.setattr(worker.store, "living", stumble)
+    worker.start()
+    wait_for(lambda: sorted(worker.held) == ALL)
+    assert "the ownership's round failed" in caplog.text
+
+
+# --- giving up --------------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_brings_the_chats_to_rest_before_it_frees_anything(place: Place, hire: Hire) -> None:
+    worker = hire(place, "w1", rests=False).start()
+    wait_for(lambda: sorted(worker.held) == ALL)
+    at_rest, store = Event(), place.store()
+    worker.heard.replies[DrainPartitions] = lambda drain: at_rest
+    stopping = gevent.spawn(worker.stop)
+    [drain] = worker.heard.wait_for(DrainPartitions)
+    settle()
+    assert sorted(drain.partitions) == ALL
+    assert worker.feed._cursors == {}, "nothing new may be read while they come to rest"
+    assert store.claim(3, "w2", ttl_ms=1000) is None
+    assert worker.lost == []
+    at_rest.set()
+    stopping.get(timeout=5)
+    claim = store.claim(3, "w2", ttl_ms=1000)
+    assert claim is not None
+    assert claim.released
+    assert sorted(worker.lost) == ALL
+    assert not [gained for gained in worker.heard.of(PartitionGained) if gained.lease.held], "its chats would go on"
+    assert store.living("w2", ttl_ms=60_000) == ["w2"]
+
+
+def test_a_stop_does_not_wait_for_the_restless_past_its_deadline(embedded: Place, hire: Hire) -> None:
+    worker = hire(embedded, "w1", rests=False).start()
+    wait_for(lambda: sorted(worker.held) == ALL)
+    began_s = time.monotonic()
+    worker.stop(0.5)
+    assert 0.4 < time.monotonic() - began_s < 1.0
+    assert worker.store.claim(3, "w2", ttl_ms=1000) is not None
+
+
+@pytest.mark.redis
+def test_a_stop_ends_in_time_without_a_store(
+    redis_server: RedisServer, hire: Hire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.actors.store.connections.SOCKET_TIMEOUT_S", 0.3)
+    line = Proxy(redis_server.port)
+    worker = hire(Place(line.address), "w1").start()
+    wait_for(lambda: sorted(worker.held) == ALL)
+    line.silent = True
+    began_s = time.monotonic()
+    worker.stop(1.0)
+    # A round under way, one renewal, one release and one farewell are given up, not one release a partition.
+    assert time.monotonic() - began_s < 4 * 0.3 + 0.5
+    assert worker.held == set()
+    assert sorted(worker.lost) == ALL
+    line.close()
+
+
+def test_a_registry_that_is_gone_does_not_keep_a_stop_from_freeing_all(embedded: Place, hire: Hire) -> None:
+    worker = hire(embedded, "w1").start()
+    wait_for(lambda: sorted(worker.held) == ALL)
+    worker.heard.ref.stop()
+    worker.stop()
+    assert embedded.store().claim(3, "w2", ttl_ms=1000) is not None
+
+
+def test_a_lease_is_held_until_it_is_given_up_or_past_its_deadline() -> None:
+    lease = Lease(1, "w:1", deadline_s=time.monotonic() + 0.05)
+    assert lease.held
+    wait_for(lambda: not lease.held, 1)
+    other = Lease(1, "w:1", deadline_s=time.monotonic() + 60)
+    other.give_up()
+    assert not other.held

@@ -1,0 +1,235 @@
+"""Outbound clients and their pool: one request at a time each, and nobody waits behind a slow one for nothing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pykka
+import pytest
+from actor_parts import Heard, settle, wait_for, wants_chat
+from gevent.event import Event
+
+from bridge.actors.leases import Lease
+from bridge.actors.outbound.pool import ClientPool
+from bridge.actors.protocol import Failure, Outcome, Request
+from bridge.commands import Command, EnsureContact, Lane, SendToUser, TellBot
+from bridge.errors import RemoteGarbled, RemoteRefused
+from bridge.events import BotTold, ContactReady
+from bridge.events import Event as BridgeEvent
+from bridge.records import Delivery
+
+
+class Neighbour:
+    """Serves commands; those of a slow user wait until they are let through."""
+
+    def __init__(self) -> None:
+        self.slow: set[str] = set()
+        self.through = Event()
+        self.served: list[str] = []
+        self.under_way = 0
+        self.most_under_way = 0
+
+    def serve(self, command: Command) -> tuple[BridgeEvent, ...]:
+        assert isinstance(command, EnsureContact | SendToUser)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            if command.request.user_id in self.slow:
+                self.through.wait()
+            self.served.append(command.request.user_id)
+        finally:
+            self.under_way -= 1
+        return (ContactReady(f"003-{command.request.user_id}"),)
+
+
+@pytest.fixture
+def neighbour() -> Iterator[Neighbour]:
+    neighbour = Neighbour()
+    yield neighbour
+    neighbour.through.set()
+
+
+def text(heard: Heard, token: int = 1, lease: Lease | None = None) -> Request:
+    delivery = Delivery(id=f"c-u{token}", text="hola", owed_since_ms=0)
+    return Request(SendToUser(wants_chat("ana"), delivery), heard.ref, token, lease)
+
+
+def request(heard: Heard, user: str = "ana", token: int = 1) -> Request:
+    return Request(EnsureContact(wants_chat(user)), heard.ref, token)
+
+
+Serve = Callable[[Command], tuple[BridgeEvent, ...]]
+
+
+def pool_of(serve: Serve, *, size: int = 2, rate: float = 0.0) -> ClientPool:
+    return ClientPool("the neighbour", serve, size=size, rate=rate)
+
+
+def test_an_outcome_names_its_lane_and_token(neighbour: Neighbour) -> None:
+    heard = Heard()
+    pool_of(neighbour.serve).tell(request(heard, "ana", token=7))
+    assert heard.wait_for(Outcome) == [Outcome(Lane.DESK, 7, (ContactReady("003-ana"),))]
+
+
+def test_an_error_of_the_neighbour_is_told_as_a_failure() -> None:
+    heard, error = Heard(), RemoteRefused("no", status=400)
+
+    def serve(command: Command) -> tuple[BridgeEvent, ...]:
+        raise error
+
+    pool_of(serve).tell(request(heard, token=3))
+    [failure] = heard.wait_for(Failure)
+    assert (failure.lane, failure.token, failure.error) == (Lane.DESK, 3, error)
+
+
+def test_an_error_that_nobody_foresaw_is_a_failure_and_the_client_lives(caplog: pytest.LogCaptureFixture) -> None:
+    heard, stumbles = Heard(), iter([True, False])
+
+    def serve(command: Command) -> tuple[BridgeEvent, ...]:
+        if next(stumbles):
+            raise ZeroDivisionError("secret")
+        return (BotTold(),)
+
+    pool = pool_of(serve, size=1)
+    for token in (1, 2):
+        pool.tell(Request(TellBot(wants_chat(), "success", 0), heard.ref, token))
+    [outcome] = heard.wait_for(Outcome)
+    [failure] = heard.of(Failure)
+    assert (failure.token, outcome.token, outcome.lane) == (1, 2, Lane.BOT)
+    assert isinstance(failure.error, RemoteGarbled)
+    assert "secret" not in str(failure.error)
+    assert "TellBot failed" in caplog.text
+    assert pool.snapshot()["busy"] == 0
+
+
+def test_an_outcome_for_somebody_who_is_gone_harms_nobody(neighbour: Neighbour) -> None:
+    gone, heard = Heard(), Heard()
+    gone.ref.stop()
+    pool = pool_of(neighbour.serve, size=1)
+    pool.tell(request(gone))
+    pool.tell(request(heard))
+    heard.wait_for(Outcome)
+
+
+def test_a_client_has_one_request_under_way(neighbour: Neighbour) -> None:
+    heard = Heard()
+    neighbour.slow = {"ana"}
+    pool = pool_of(neighbour.serve, size=3)
+    for token in range(10):
+        pool.tell(request(heard, "ana", token))
+    wait_for(lambda: neighbour.under_way == 3)
+    assert pool.snapshot() == {"name": "the neighbour", "size": 3, "busy": 3, "queued": 7}
+    neighbour.through.set()
+    heard.wait_for(Outcome, 10)
+    assert neighbour.most_under_way == 3
+    wait_for(lambda: pool.snapshot() == {"name": "the neighbour", "size": 3, "busy": 0, "queued": 0})
+
+
+def test_nobody_waits_behind_a_slow_call_while_a_client_is_idle(neighbour: Neighbour) -> None:
+    heard = Heard()
+    neighbour.slow = {"slow"}
+    pool = pool_of(neighbour.serve, size=4)
+    for token in range(3):
+        pool.tell(request(heard, "slow", token))
+    wait_for(lambda: neighbour.under_way == 3)
+    for number in range(8):
+        pool.tell(request(heard, f"quick-{number}", 100 + number))
+        heard.wait_for(Outcome, number + 1)
+    assert neighbour.served == [f"quick-{number}" for number in range(8)]
+
+
+def test_one_who_hangs_for_ever_takes_one_client_and_no_more(neighbour: Neighbour) -> None:
+    heard = Heard()
+    neighbour.slow = {"slow"}
+    pool = pool_of(neighbour.serve, size=2)
+    pool.tell(request(heard, "slow"))
+    for number in range(20):
+        pool.tell(request(heard, f"quick-{number}"))
+    heard.wait_for(Outcome, 10)
+    assert pool.snapshot()["busy"] >= 1
+
+
+def test_a_call_waits_for_its_end_and_raises_what_it_raised() -> None:
+    pool, done = pool_of(lambda command: ()), []
+    pool.call(lambda: done.append("registered"), timeout_s=2)
+    assert done == ["registered"]
+
+    def refuse() -> None:
+        raise RemoteRefused("no such bot")
+
+    with pytest.raises(RemoteRefused, match="no such bot"):
+        pool.call(refuse, timeout_s=2)
+    with pytest.raises(pykka.Timeout):
+        pool.call(lambda: gevent.sleep(1), timeout_s=0.05)
+
+
+def test_a_call_that_fails_in_a_way_nobody_foresaw_does_not_pass_for_done() -> None:
+    def stumble() -> None:
+        raise KeyError("webhook")
+
+    pool = pool_of(lambda command: ())
+    with pytest.raises(RemoteGarbled, match="KeyError"):
+        pool.call(stumble, timeout_s=2)
+    assert pool.snapshot()["busy"] == 0
+
+
+def test_texts_leave_no_faster_than_the_rate_allows(neighbour: Neighbour) -> None:
+    heard, began_s = Heard(), time.monotonic()
+    pool = pool_of(neighbour.serve, size=4, rate=100.0)
+    for token in range(130):
+        pool.tell(text(heard, token=token))
+    heard.wait_for(Outcome, 90)
+    assert time.monotonic() - began_s < 0.2, "a second's worth may go at once"
+    heard.wait_for(Outcome, 130)
+    assert 0.25 < time.monotonic() - began_s < 1.0
+
+
+def test_opening_a_chat_waits_behind_no_text(neighbour: Neighbour) -> None:
+    heard = Heard()
+    pool = pool_of(neighbour.serve, size=1, rate=0.5)
+    for token in range(3):
+        pool.tell(request(heard, token=token))
+    heard.wait_for(Outcome, 3)
+
+
+def test_what_waited_past_the_lease_is_not_carried_out(neighbour: Neighbour) -> None:
+    heard = Heard()
+    neighbour.slow = {"ana"}
+    lease = Lease(1, "worker:1", deadline_s=time.monotonic() + 60)
+    pool = pool_of(neighbour.serve, size=1)
+    pool.tell(request(heard, "ana", 1))
+    wait_for(lambda: neighbour.under_way == 1)
+    pool.tell(text(heard, token=2, lease=lease))
+    lease.give_up()
+    neighbour.through.set()
+    pool.tell(request(heard, "luis", 3))
+    heard.wait_for(Outcome, 2)
+    assert [outcome.token for outcome in heard.of(Outcome)] == [1, 3]
+
+
+def test_a_pool_that_stops_ends_what_it_is_doing(neighbour: Neighbour) -> None:
+    heard = Heard()
+    neighbour.slow = {"ana"}
+    pool = pool_of(neighbour.serve, size=1)
+    pool.tell(request(heard, "ana", 1))
+    wait_for(lambda: neighbour.under_way == 1)
+    pool.stop()
+    settle()
+    assert heard == []
+    neighbour.through.set()
+    heard.wait_for(Outcome)
+    pool.tell(request(heard, "ana", 2))
+    settle()
+    assert [outcome.token for outcome in heard.of(Outcome)] == [1]
+
+
+def test_a_message_that_no_client_knows_is_logged_and_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    pool = pool_of(lambda command: ())
+    ref: Any = pool._pick()
+    assert ref.ask("what?", timeout=2) is None
+    assert "OutboundClient has no handler for str" in caplog.text

@@ -1,0 +1,454 @@
+"""How a request leaves and its answer comes in: over real sockets, against hosts that misbehave."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from actor_parts import wait_for
+from gevent.server import StreamServer
+
+from bridge.actors.outbound import transport as transport_module
+from bridge.actors.outbound.socket_transport import SocketTransport
+from bridge.actors.outbound.transport import LARGEST_ANSWER, GuardedTransport, SessionTransport
+from bridge.errors import RemoteGarbled, RemoteRefused, RemoteUnavailable
+from bridge.limits import Breaker
+from bridge.wire import HttpCall, HttpReply
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+Answer = Callable[[socket.socket], None]
+
+
+class Host:
+    """Answers each request of each connection, and keeps what it was asked; `connections` counts those that came."""
+
+    def __init__(self, answer: Answer | bytes, *, tls: ssl.SSLContext | None = None) -> None:
+        self._answer: Answer = answer if callable(answer) else lambda line: line.sendall(answer)
+        self.connections = 0
+        self.open = 0
+        self.asked: list[str] = []
+        self._server = StreamServer(("127.0.0.1", 0), self._serve, **({"ssl_context": tls} if tls else {}))
+        self._server.do_handle_error = lambda *_: None
+        self._server.start()
+        self.port: int = self._server.server_port
+
+    def url(self, path: str = "/", *, host: str = "127.0.0.1", scheme: str = "http") -> str:
+        return f"{scheme}://{host}:{self.port}{path}"
+
+    def stop(self) -> None:
+        self._server.stop(timeout=0.1)
+
+    def _serve(self, line: socket.socket, _: Any) -> None:
+        self.connections += 1
+        self.open += 1
+        try:
+            while request := _request(line):
+                self.asked.append(request)
+                self._answer(line)
+        except OSError:
+            pass
+        finally:
+            self.open -= 1
+
+
+def _request(line: socket.socket) -> str:
+    text = b""
+    while b"\r\n\r\n" not in text:
+        piece = line.recv(65_536)
+        if not piece:
+            return ""
+        text += piece
+    head, _, body = text.partition(b"\r\n\r\n")
+    length = next((int(row[15:]) for row in head.lower().split(b"\r\n") if row.startswith(b"content-length:")), 0)
+    while len(body) < length:
+        body += line.recv(65_536)
+    return (head + b"\r\n\r\n" + body).decode("latin-1")
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Host]]:
+    hosts: list[Host] = []
+
+    def start(answer: Answer | bytes, **options: Any) -> Host:
+        hosts.append(Host(answer, **options))
+        return hosts[-1]
+
+    yield start
+    for host in hosts:
+        host.stop()
+
+
+AnyTransport = SessionTransport | SocketTransport
+MakeLine = Callable[..., AnyTransport]
+
+
+@pytest.fixture(params=[SessionTransport, SocketTransport])
+def make_line(request: pytest.FixtureRequest) -> MakeLine:
+    """Every promise is kept by both."""
+    made: MakeLine = request.param
+    return made
+
+
+@pytest.fixture
+def line(make_line: MakeLine) -> AnyTransport:
+    return make_line("the neighbour", connections=4)
+
+
+def get(url: str, **more: Any) -> HttpCall:
+    return HttpCall(method="GET", url=url, **more)
+
+
+Serve = Callable[..., Host]
+
+# --- what goes over the wire ------------------------------------------------------------------------------------------
+
+
+def test_a_call_arrives_whole_and_so_does_its_answer(serve: Serve, line: AnyTransport) -> None:
+    host = serve(b"HTTP/1.1 201 Created\r\nX-Thing: A\r\nContent-Length: 4\r\n\r\n\x00\xff\r\n")
+    call = HttpCall(method="PATCH", url=host.url("/a/b?c=d%20e"), headers={"X-Mine": "1"}, body="¡hola!".encode())
+    reply = line.send(call)
+    assert (reply.status, reply.headers["x-thing"], reply.body) == (201, "A", b"\x00\xff\r\n")
+    head, _, body = host.asked[0].partition("\r\n\r\n")
+    assert head.startswith("PATCH /a/b?c=d%20e HTTP/1.1\r\n")
+    assert "\r\nX-Mine: 1" in head
+    assert "\r\nAccept-Encoding: identity" in head
+    assert body.encode("latin-1").decode() == "¡hola!"
+
+
+def test_an_answer_of_any_status_is_an_answer(serve: Serve, line: AnyTransport) -> None:
+    for status in (204, 304, 404, 409, 500, 503, 799):
+        reply = line.send(get(serve(f"HTTP/1.1 {status} So\r\nContent-Length: 0\r\n\r\n".encode()).url()))
+        assert (reply.status, reply.body) == (status, b"")
+
+
+def test_a_chunked_answer_is_put_together(serve: Serve, line: AnyTransport) -> None:
+    host = serve(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+    assert [line.send(get(host.url())).body for _ in range(2)] == [b"abcde"] * 2
+    assert host.connections == 1
+
+
+def test_a_connection_is_used_again(serve: Serve, line: AnyTransport) -> None:
+    host = serve(OK)
+    for _ in range(20):
+        line.send(get(host.url()))
+    assert (len(host.asked), host.connections) == (20, 1)
+
+
+def test_as_many_connections_stay_open_as_the_pool_holds(serve: Serve, line: AnyTransport) -> None:
+    host = serve(OK)
+    for _ in range(3):
+        gevent.joinall([gevent.spawn(line.send, get(host.url())) for _ in range(4)], raise_error=True)
+    assert (len(host.asked), host.connections) == (12, 4)
+
+
+def test_a_connection_that_the_host_closed_meanwhile_is_replaced(serve: Serve, line: AnyTransport) -> None:
+    def answer_and_close(connection: socket.socket) -> None:
+        connection.sendall(OK)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    host = serve(answer_and_close)
+    for _ in range(3):
+        assert line.send(get(host.url())).body == b"ok"
+        wait_for(lambda: host.open == 0)
+    assert host.connections == 3
+
+
+def test_no_cookie_is_kept(serve: Serve, line: AnyTransport) -> None:
+    host = serve(b"HTTP/1.1 200 OK\r\nSet-Cookie: who=another-user; Path=/\r\nContent-Length: 0\r\n\r\n")
+    for _ in range(2):
+        assert line.send(get(host.url())).headers["set-cookie"].startswith("who=")
+    assert not [request for request in host.asked if "cookie" in request.lower()]
+
+
+def test_a_redirect_is_an_answer_and_not_followed(serve: Serve, line: AnyTransport) -> None:
+    elsewhere = serve(OK)
+    moved = f"HTTP/1.1 307 Moved\r\nLocation: {elsewhere.url()}\r\nContent-Length: 0\r\n\r\n".encode()
+    call = HttpCall(method="POST", url=serve(moved).url(), headers={"Authorization": "Bearer s3cret"}, body=b"{}")
+    assert line.send(call).status == 307
+    assert elsewhere.asked == []
+
+
+def test_the_environment_has_no_say(
+    serve: Serve, make_line: MakeLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    proxy, host = serve(OK), serve(OK)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url())
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    make_line("the neighbour", connections=1).send(get(host.url()))
+    assert (len(host.asked), proxy.asked) == (1, [])
+    assert "authorization" not in host.asked[0].lower()
+
+
+@pytest.mark.parametrize("unfit", ["aff\r\nX-Injected: 1", "aff\nX-Injected: 1"])
+def test_a_header_cannot_bring_another_one_along(serve: Serve, line: AnyTransport, unfit: str) -> None:
+    host = serve(OK)
+    with pytest.raises(RemoteUnavailable):
+        line.send(get(host.url(), headers={"X-LIVEAGENT-AFFINITY": unfit}))
+    assert host.asked == []
+
+
+# --- how long, and how much -------------------------------------------------------------------------------------------
+
+
+def drip(head: bytes, *, every_s: float = 0.02) -> Answer:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(head)
+        for _ in range(1000):
+            connection.sendall(b"x")
+            gevent.sleep(every_s)
+
+    return answer
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 900\r\n\r\n", b"\r\n", b"X: "])
+def test_a_head_or_body_that_drips_is_given_up_in_time(serve: Serve, line: AnyTransport, framing: bytes) -> None:
+    host = serve(drip(b"HTTP/1.1 200 OK\r\n" + framing))
+    began_s = time.monotonic()
+    with pytest.raises(RemoteUnavailable, match="the neighbour took too long"):
+        line.send(get(host.url(), read_timeout_s=5.0, total_timeout_s=0.3))
+    assert 0.3 <= time.monotonic() - began_s < 1.0
+    wait_for(lambda: host.open == 0)
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"])
+def test_a_host_that_falls_silent_is_given_up_in_time(serve: Serve, line: AnyTransport, begun: bytes) -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(begun)
+        connection.recv(1)
+
+    host = serve(answer)
+    began_s = time.monotonic()
+    with pytest.raises(RemoteUnavailable, match="the neighbour did not answer"):
+        line.send(get(host.url(), read_timeout_s=0.2))
+    assert 0.2 <= time.monotonic() - began_s < 1.0
+    wait_for(lambda: host.open == 0)
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 999999999\r\n\r\n", b"\r\n"])
+def test_an_answer_that_is_too_large_is_cut(serve: Serve, line: AnyTransport, framing: bytes) -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + framing)
+        for _ in range(10_000):
+            connection.sendall(b"x" * 65_536)
+
+    host = serve(answer)
+    with pytest.raises(RemoteGarbled, match=f"more than {LARGEST_ANSWER} bytes"):
+        line.send(get(host.url()))
+    wait_for(lambda: host.open == 0)
+
+
+def test_the_largest_answer_is_still_an_answer(serve: Serve, line: AnyTransport) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {LARGEST_ANSWER}\r\n\r\n".encode()
+    assert len(line.send(get(serve(head + b"x" * LARGEST_ANSWER).url())).body) == LARGEST_ANSWER
+
+
+def test_a_poll_that_is_killed_closes_its_connection(serve: Serve, line: AnyTransport) -> None:
+    host = serve(lambda connection: connection.recv(1) and None)
+    poll = gevent.spawn(line.send, get(host.url()))
+    wait_for(lambda: host.asked)
+    poll.kill()
+    wait_for(lambda: host.open == 0)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00\xff\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"],
+    ids=["nothing", "another protocol", "noise", "half a body"],
+)
+def test_a_host_that_hangs_up_midway_may_be_tried_again(serve: Serve, line: AnyTransport, answer: bytes) -> None:
+    def say_and_hang_up(connection: socket.socket) -> None:
+        connection.sendall(answer)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with pytest.raises(RemoteUnavailable, match="the neighbour"):
+        line.send(get(serve(say_and_hang_up).url()))
+
+
+def test_a_request_is_sent_once_even_when_it_gets_no_answer(serve: Serve, line: AnyTransport) -> None:
+    host = serve(lambda connection: connection.shutdown(socket.SHUT_RDWR))
+    with pytest.raises(RemoteUnavailable):
+        line.send(HttpCall(method="POST", url=host.url(), body=b"{}"))
+    assert len(host.asked) == 1
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://a..b/", "http://[::1", "gopher://x/"])
+def test_nobody_there_may_be_tried_again(line: AnyTransport, url: str) -> None:
+    with pytest.raises(RemoteUnavailable) as raised:
+        line.send(get(url + "?token=s3cret"))
+    assert "s3cret" not in str(raised.value)
+    assert raised.value.status == 0
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate, with its key, that is good for localhost alone."""
+    both, key = (tmp_path_factory.mktemp("tls") / name for name in ("both.pem", "key.pem"))
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(both)]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    both.write_bytes(key.read_bytes() + both.read_bytes())
+    return both
+
+
+@pytest.fixture
+def fresh_trust() -> Iterator[None]:
+    """Certificates are read once a process; here they are read for this test, and again for the next."""
+    transport_module.trust.cache_clear()
+    yield
+    transport_module.trust.cache_clear()
+
+
+@pytest.fixture
+def tls_host(serve: Serve, certificate: Path) -> Host:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return serve(OK, tls=context)
+
+
+def test_a_certificate_is_checked(tls_host: Host, line: AnyTransport) -> None:
+    with pytest.raises(RemoteUnavailable, match="SSLError"):
+        line.send(get(tls_host.url(host="localhost", scheme="https")))
+    assert tls_host.asked == []
+
+
+@pytest.mark.usefixtures("fresh_trust")
+def test_a_certificate_for_another_name_is_refused(
+    tls_host: Host, certificate: Path, make_line: MakeLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    line = make_line("the neighbour", connections=1)
+    with pytest.raises(RemoteUnavailable, match="SSLError"):
+        line.send(get(tls_host.url(scheme="https")))
+    assert line.send(get(tls_host.url(host="localhost", scheme="https"))).body == b"ok"
+
+
+@pytest.mark.usefixtures("fresh_trust")
+def test_the_bundle_of_certificates_is_read_once(
+    serve: Serve, tls_host: Host, certificate: Path, make_line: MakeLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    read: list[Any] = []
+
+    class Watched(ssl.SSLContext):
+        def load_verify_locations(self, *args: Any, **kwargs: Any) -> None:
+            read.append(args)
+            super().load_verify_locations(*args, **kwargs)
+
+    def context() -> ssl.SSLContext:
+        made = Watched(ssl.PROTOCOL_TLS_CLIENT)
+        made.load_default_certs()
+        return made
+
+    monkeypatch.setattr(ssl, "create_default_context", context)
+    line = make_line("the neighbour", connections=4)
+    calls = [gevent.spawn(line.send, get(tls_host.url(host="localhost", scheme="https"))) for _ in range(4)]
+    gevent.joinall(calls, raise_error=True)
+    assert (tls_host.connections, len(read)) == (4, 1)
+
+
+# --- sparing a neighbour ----------------------------------------------------------------------------------------------
+
+
+class Moody:
+    """A line whose answers are set by hand."""
+
+    def __init__(self) -> None:
+        self.answer: HttpReply | Exception = HttpReply(200)
+        self.calls = 0
+
+    def send(self, call: HttpCall) -> HttpReply:
+        self.calls += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class Clock:
+    """The monotonic clock of the transport, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(transport_module, "time", clock)
+    return clock
+
+
+CALL = get("http://127.0.0.1:1/")
+
+
+def fail(line: GuardedTransport, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(RemoteUnavailable):
+            line.send(CALL)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_neighbour_that_fails_is_spared_and_says_for_how_long() -> None:
+    inner = Moody()
+    line = GuardedTransport(inner, Breaker(), name="the neighbour")
+    inner.answer = RemoteUnavailable("down")
+    fail(line, 20)
+    with pytest.raises(RemoteUnavailable, match="the neighbour fails and is spared") as raised:
+        line.send(CALL)
+    assert inner.calls == 20
+    assert raised.value.retry_after_s == pytest.approx(2.0)
+
+
+def test_one_probe_goes_out_and_the_first_success_opens_the_way(clock: Clock) -> None:
+    inner = Moody()
+    line = GuardedTransport(inner, Breaker(), name="the neighbour")
+    inner.answer = RemoteUnavailable("down")
+    fail(line, 20)
+    clock.now_s += 10.0
+    fail(line, 5)
+    assert inner.calls == 21, "more than the one probe went out"
+    clock.now_s += 10.0
+    inner.answer = HttpReply(200)
+    assert [line.send(CALL).status for _ in range(5)] == [200] * 5
+    assert inner.calls == 26
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    ("status", "spared"), [(200, False), (404, False), (409, False), (501, False), (500, True), (503, True)]
+)
+def test_what_counts_as_failing(status: int, spared: bool) -> None:
+    inner = Moody()
+    inner.answer = HttpReply(status)
+    line = GuardedTransport(inner, Breaker(), name="the neighbour", harmless=(501,))
+    for _ in range(20):
+        assert line.send(CALL).status == status
+    if spared:
+        fail(line, 1)
+    else:
+        assert line.send(CALL).status == status
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_is_refused_or_not_understood_reaches_the_caller_as_it_was() -> None:
+    inner = Moody()
+    line = GuardedTransport(inner, Breaker(), name="the neighbour")
+    for error in (RemoteRefused("no"), RemoteGarbled("what")):
+        inner.answer = error
+        with pytest.raises(type(error)) as raised:
+            line.send(CALL)
+        assert raised.value is error

@@ -1,0 +1,236 @@
+"""A chat on a stage: the test plays everyone around it, by hand or by events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from bridge.chat.machine import ENDS, Chat
+from bridge.chat.policy import Policy
+from bridge.chat.step import Step
+from bridge.commands import LANES, Command, Lane
+from bridge.desk import LiveAgentSession
+from bridge.events import (
+    CaseOpened,
+    ChatEstablished,
+    ChatQueued,
+    ChatRequested,
+    ContactReady,
+    DeliveredToAgent,
+    DeliveredToUser,
+    Event,
+    SessionOpened,
+    SessionPolled,
+)
+from bridge.messages import (
+    Ask,
+    BotState,
+    ConnectRequest,
+    ConnectRequested,
+    FinishRequested,
+    LeaveRequested,
+    Media,
+    Provider,
+    UserMessage,
+    UserMessageReceived,
+)
+from bridge.records import ChatRecord, ChatState, ContextEntry, Delivery, decode_record, encode_record
+
+USER = "5217331175599"
+DELAYS: dict[BotState, float] = {"blocked": 5.0, "timeout": 5.0, "success": 0.0}
+REQUEST = ConnectRequest(
+    user_id=USER, bot_slug="shop", bot_id="1", name="Ana", provider="whatsapp", email="ana@example.com"
+)
+CALLER, FINISHER = Ask("replies", "connect"), Ask("replies", "finish")
+SESSION = LiveAgentSession(session_id="s", key="s!1!k", affinity="a", opened_at_ms=0)
+PICTURE = Media(kind="image", url="https://media.example/1.jpg", caption="my receipt")
+
+
+class PlainWords:
+    """Words that a test recognises."""
+
+    wait = "please wait"
+    agent_left = "the agent left"
+    file_from_agent = "a file came"
+    transfer_began = "a moment, please"
+    undelivered = "the agent did not get that"
+
+    def transferred(self, agent_name: str) -> str:
+        return f"you talk to {agent_name}"
+
+    def queue(self, position: int | None, wait_s: float | None) -> str:
+        return "" if position is None else f"place {position}"
+
+    def context(self, entries: Sequence[ContextEntry]) -> str:
+        return "before: " + ", ".join(entry.text for entry in entries)
+
+    def welcome(self, name: str) -> str:
+        return f"I am {name}"
+
+    def file_sent(self, media: Media, name: str) -> str:
+        return f"file {name}"
+
+    def file_failed(self, media: Media) -> str:
+        return "the file failed"
+
+    def parts(self, provider: Provider, text: str) -> list[str]:
+        return text.split("|") if text else []
+
+
+def policy(**choices: Any) -> Policy:
+    return Policy(**{"words": PlainWords(), "bot_delay_s": DELAYS, **choices})
+
+
+def said(text: str, *, media: Media | None = None) -> UserMessage:
+    return UserMessage(message_id=f"id-{text}", user_id=USER, provider="whatsapp", sent_at_ms=0, text=text, media=media)
+
+
+def wrote(text: str, *, media: Media | None = None) -> UserMessageReceived:
+    return UserMessageReceived(said(text, media=media))
+
+
+def left(word: str = "restart") -> LeaveRequested:
+    return LeaveRequested(said(word))
+
+
+CONNECT = ConnectRequested(REQUEST, CALLER)
+FINISH = FinishRequested(USER, FINISHER)
+
+
+class Stage:
+    """A chat, its clock, and what it has asked for and not been answered."""
+
+    def __init__(self, **choices: Any) -> None:
+        self.policy = policy(**choices)
+        self.now_ms = 1_000_000
+        self.chat = self._chat(None)
+        self.under_way: dict[Lane, Command] = {}
+        self.step = Step(now_ms=0)
+        self.steps: list[Step] = []
+
+    def _chat(self, record: ChatRecord | None) -> Chat:
+        return Chat(self.policy, record, new_id=lambda: "chat")
+
+    @property
+    def record(self) -> ChatRecord:
+        assert self.chat.record is not None
+        return self.chat.record
+
+    @property
+    def session(self) -> LiveAgentSession:
+        assert self.record.session is not None
+        return self.record.session
+
+    @property
+    def state(self) -> ChatState:
+        return self.chat.state
+
+    def is_in(self, state: ChatState) -> bool:
+        return self.chat.state is state
+
+    def happens(self, *events: Event, after_s: float = 0.0) -> Step:
+        """Gives the chat these events as one step."""
+        self.now_ms += int(after_s * 1000)
+        self.step = self.chat.apply(events, now_ms=self.now_ms)
+        self.steps.append(self.step)
+        if self.step.hush:
+            del self.under_way[Lane.POLL]
+        for command in self.step.commands:
+            lane = LANES[type(command)]
+            assert lane not in self.under_way, f"{type(command).__name__} beside {self.under_way[lane]}"
+            self.under_way[lane] = command
+        return self.step
+
+    def done(self, lane: Lane, *events: Event, after_s: float = 0.0) -> Step:
+        """Ends what is under way in a lane, with these events."""
+        del self.under_way[lane]
+        self.chat.free(lane)
+        return self.happens(*events, after_s=after_s)
+
+    def crash(self) -> Step:
+        """The process ends; another one goes on from the record."""
+        self.under_way.clear()
+        self.chat = self._chat(decode_record(encode_record(self.record)))
+        return self.happens()
+
+    # --- short ways -------------------------------------------------------------------------------------------------
+
+    def asked_for_session(self) -> Stage:
+        self.happens(CONNECT)
+        self.done(Lane.DESK, ContactReady("contact"))
+        self.done(Lane.DESK, CaseOpened("case"))
+        return self
+
+    def connecting(self) -> Stage:
+        """The desk was asked for an agent and has said nothing yet."""
+        self.asked_for_session()
+        self.done(Lane.DESK, SessionOpened(SESSION))
+        self.done(Lane.DESK, ChatRequested(msgspec.structs.replace(SESSION, sequence=1)))
+        return self
+
+    def on_hold(self) -> Stage:
+        self.connecting()
+        self.hears(ChatQueued(3))
+        self.drain_user()
+        return self
+
+    def active(self, *, context: tuple[ContextEntry, ...] = ()) -> Stage:
+        self.on_hold()
+        self.hears(ChatEstablished("Eva", context))
+        self.drain_agent()
+        return self
+
+    def closing(self) -> Stage:
+        """The API ended it; the desk and the bot have still to be told."""
+        self.active()
+        self.happens(FINISH)
+        return self
+
+    def hears(self, *events: Event) -> Step:
+        """The poll under way brings these."""
+        session = msgspec.structs.replace(self.session, ack=self.session.ack + 1)
+        return self.done(Lane.POLL, SessionPolled(session), *events)
+
+    def takes(self) -> str:
+        """The desk takes the text under way; gives that text."""
+        command: Any = self.under_way[Lane.DESK]
+        newer = msgspec.structs.replace(
+            command.session, sequence=command.session.sequence + 1, said=command.session.said + 1
+        )
+        self.done(Lane.DESK, DeliveredToAgent(command.delivery.id, newer))
+        text: str = command.delivery.text
+        return text
+
+    def drain_agent(self) -> list[str]:
+        """The desk takes everything that is owed to the agent; gives the texts in order."""
+        texts = []
+        while Lane.DESK in self.under_way and self.record.to_agent:
+            texts.append(self.takes())
+        return texts
+
+    def drain_user(self) -> list[str]:
+        """The channel takes everything that is owed to the user; gives the texts in order."""
+        texts = []
+        while Lane.USER in self.under_way:
+            command: Any = self.under_way[Lane.USER]
+            texts.append(command.delivery.text)
+            self.done(Lane.USER, DeliveredToUser(command.delivery.id))
+        return texts
+
+    @property
+    def owed_to_user(self) -> list[str]:
+        return texts_of(self.record.to_user)
+
+    @property
+    def owed_to_agent(self) -> list[str]:
+        return texts_of(self.record.to_agent)
+
+    @property
+    def over(self) -> bool:
+        return self.state in ENDS
+
+
+def texts_of(deliveries: list[Delivery]) -> list[str]:
+    return [delivery.text for delivery in deliveries]
