@@ -19,7 +19,7 @@ class BridgeActor(pykka.ThreadingActor):
 
     use_daemon_thread: ClassVar[bool] = True
     # Errors that belong to a day's work: `broke_down` says what there is to say of them.
-    foreseen: ClassVar[tuple[type[BaseException], ...]] = ()
+    expected_errors: ClassVar[tuple[type[BaseException], ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,12 +34,12 @@ class BridgeActor(pykka.ThreadingActor):
         try:
             return handler(message)
         except (Exception, gevent.Timeout) as error:
-            if not isinstance(error, self.foreseen):
+            if not isinstance(error, self.expected_errors):
                 log.exception("%s failed on %s", type(self).__name__, type(message).__name__)
-            self.broke_down(message, error)
+            self.on_error(message, error)
             return None
 
-    def broke_down(self, message: Any, error: BaseException) -> None:
+    def on_error(self, message: Any, error: BaseException) -> None:
         """What follows an error that nobody foresaw; overridden where an owner has to be told."""
 
 

@@ -21,7 +21,7 @@ from bridge.messages import (
     ConnectRequest,
     ConnectRequested,
     FinishRequested,
-    FrontDoorEvent,
+    InboxEvent,
     LeaveRequested,
     Provider,
     UserMessage,
@@ -32,7 +32,7 @@ from bridge.records import ContextEntry
 POST_TRIES = 2
 
 
-class Entrance:
+class ActorDoor:
     """Implements `bridge.door.Door`. It keeps nothing: what must not be lost is in the store before it answers."""
 
     def __init__(self, store: Store, replies: Replies, *, timeout_s: float) -> None:
@@ -55,7 +55,7 @@ class Entrance:
 
     def post(self, message: UserMessage, *, leave: bool = False) -> Posted:
         """Stores what was said; what the bot said may only be context."""
-        event: FrontDoorEvent | None = None
+        event: InboxEvent | None = None
         if message.sender == "user":
             event = LeaveRequested(message) if leave else UserMessageReceived(message)
         for _ in range(POST_TRIES - 1):
@@ -116,7 +116,7 @@ class Entrance:
             return "the registry does not answer"
         return ""
 
-    def _ask(self, event: Callable[[Ask], FrontDoorEvent]) -> Answer:
+    def _ask(self, event: Callable[[Ask], InboxEvent]) -> Answer:
         ask = self._replies.expect()
         try:
             self._store.ask(event(ask))

@@ -9,7 +9,7 @@ from bridge.actors.leases import Lease
 from bridge.commands import Command, Lane
 from bridge.errors import BridgeError
 from bridge.events import Event
-from bridge.messages import FrontDoorEvent
+from bridge.messages import InboxEvent
 from bridge.records import ChatRecord
 
 
@@ -18,7 +18,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     partition: int
     entry_id: str
-    event: FrontDoorEvent
+    event: InboxEvent
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class Request(msgspec.Struct, frozen=True):
     lease: Lease | None = None
 
     @property
-    def wanted(self) -> bool:
+    def lease_held(self) -> bool:
         """Whether it may still be carried out."""
         return self.lease is None or self.lease.held
 
@@ -74,7 +74,7 @@ class Resume(msgspec.Struct, frozen=True):
     """
 
     reload: bool = False
-    parked: str = ""
+    quarantine: str = ""
 
 
 class Drain(msgspec.Struct, frozen=True):
@@ -94,7 +94,7 @@ class Idle(msgspec.Struct, frozen=True):
     entries: int
 
 
-class Fallen(msgspec.Struct, frozen=True):
+class Failed(msgspec.Struct, frozen=True):
     """An interconnection met an error that nobody foresaw. interconnection → registry."""
 
     user_id: str
@@ -109,7 +109,7 @@ class PartitionGained(msgspec.Struct, frozen=True):
 
     lease: Lease
     records: tuple[ChatRecord, ...]
-    guard_s: float
+    first_poll_delay_s: float
 
 
 class PartitionLost(msgspec.Struct, frozen=True):

@@ -12,22 +12,22 @@ import gevent.event
 import pykka
 
 from bridge.actors.base import Ref
-from bridge.actors.chats.interconnection import Interconnection, Surroundings
+from bridge.actors.chats.interconnection import ChatContext, Interconnection
 from bridge.actors.chats.registry import InterconnectionRegistry
-from bridge.actors.door import Entrance
+from bridge.actors.door import ActorDoor
 from bridge.actors.inbox.dead_workers import worker_name
 from bridge.actors.inbox.ownership import Ownership
-from bridge.actors.inbox.redis import BLOCK_S, Feed
+from bridge.actors.inbox.redis import BLOCK_S, InboxReader
 from bridge.actors.inbox.replies import Replies
 from bridge.actors.leases import Lease
 from bridge.actors.outbound.pool import carry_out
-from bridge.actors.outbound.token_refresh import TokenWarmer
-from bridge.actors.outbound.wiring import Neighbours, Pools
+from bridge.actors.outbound.token_refresh import TokenRefresher
+from bridge.actors.outbound.wiring import Pools, Remotes
 from bridge.actors.protocol import Ping, Request, Snapshot
 from bridge.actors.store.connections import Connections
 from bridge.actors.store.store import Store
 from bridge.chat.policy import Policy
-from bridge.chat.retries import Patience
+from bridge.chat.retries import TimeLimits
 from bridge.codecs.botflow import BotFlowConfig
 from bridge.errors import SettingsError
 from bridge.keys import Keys
@@ -53,23 +53,23 @@ class System:
         self.store = _store(connections, settings)
         keys = self.store.keys
         _check_layout(self.store, settings)
-        self._neighbours = Neighbours(settings)
-        self._pools = Pools(self._neighbours, settings)
-        self._around = self._surroundings(settings)
+        self._remotes = Remotes(settings)
+        self._pools = Pools(self._remotes, settings)
+        self._context = self._chat_context(settings)
         self.registry: Ref = InterconnectionRegistry.start(self._start_interconnection)
-        self._feed = Feed(connections.client(blocking_s=BLOCK_S), keys, registry=self.registry)
+        self._feed = InboxReader(connections.client(blocking_s=BLOCK_S), keys, registry=self.registry)
         self._replies = Replies(connections.client(blocking_s=BLOCK_S), keys.replies(self.worker))
         self._ownership = Ownership(self.store, self.worker, registry=self.registry, feed=self._feed)
-        self.door = Entrance(self.store, self._replies, timeout_s=settings.main_context_time_out)
+        self.door = ActorDoor(self.store, self._replies, timeout_s=settings.main_context_time_out)
         self.door.attach(
             registry=self.registry,
             ownership=self._ownership,
-            channel=self._neighbours.channel,
+            channel=self._remotes.channel,
             pool=self._pools.channel,
         )
         self._handing_over = False
         self._handed_over = gevent.event.Event()
-        self._warmer = TokenWarmer(self._neighbours.tokens, settings.spec_schedule)
+        self._token_refresher = TokenRefresher(self._remotes.tokens, settings.spec_schedule)
 
     def start(self) -> None:
         """In the order in which one leans on the other; an actor that died at its start is noticed here."""
@@ -77,7 +77,7 @@ class System:
         self._replies.start()
         self._feed.start()
         self._ownership.start()
-        self._warmer.start()
+        self._token_refresher.start()
         self._ownership.first_round.wait(timeout=FIRST_CHATS_S)
         log.info("worker %s owns %d partitions", self.worker, len(self._ownership.partitions))
 
@@ -92,7 +92,7 @@ class System:
             return
         self._handing_over = True
         self.door.close()
-        self._warmer.stop()
+        self._token_refresher.stop()
         self._ownership.stop(deadline_s=time.monotonic() + deadline_s)
         self._handed_over.set()
 
@@ -128,17 +128,17 @@ class System:
             "pools": [pool.snapshot() for pool in self._pools.all],
         }
 
-    def _surroundings(self, settings: Settings) -> Surroundings:
+    def _chat_context(self, settings: Settings) -> ChatContext:
         def poll(request: Request) -> gevent.Greenlet:
-            return gevent.spawn(carry_out, self._neighbours.desk.serve, request)
+            return gevent.spawn(carry_out, self._remotes.desk.serve, request)
 
-        return Surroundings(self.store, _policy(settings), _patience(settings), self._pools.send, poll)
+        return ChatContext(self.store, _policy(settings), _patience(settings), self._pools.send, poll)
 
     def _start_interconnection(
-        self, user_id: str, lease: Lease, *, registry: Ref, record: ChatRecord | None, guard_s: float
+        self, user_id: str, lease: Lease, *, registry: Ref, record: ChatRecord | None, first_poll_delay_s: float
     ) -> Ref:
         ref: Ref = Interconnection.start(
-            self._around, user_id, lease, registry=registry, record=record, guard_s=guard_s
+            self._context, user_id, lease, registry=registry, record=record, first_poll_delay_s=first_poll_delay_s
         )
         return ref
 
@@ -172,8 +172,8 @@ def _policy(settings: Settings) -> Policy:
     )
 
 
-def _patience(settings: Settings) -> Patience:
-    return Patience(
+def _patience(settings: Settings) -> TimeLimits:
+    return TimeLimits(
         connect_s=settings.main_context_time_out,
         delivery_s=settings.delivery_give_up,
         session_s=settings.session_give_up,

@@ -47,7 +47,7 @@ class RequestChat(Message, frozen=True):
     case_id: str
 
 
-class Listen(Message, frozen=True):
+class Poll(Message, frozen=True):
     """Ask the desk once what is new, waiting as long as it holds the question."""
 
     session: DeskSession
@@ -100,7 +100,7 @@ Command = (
     | OpenCase
     | OpenSession
     | RequestChat
-    | Listen
+    | Poll
     | SendToAgent
     | AttachFile
     | RepairSession
@@ -114,7 +114,7 @@ LANES: dict[type[Message], Lane] = {
     OpenCase: Lane.DESK,
     OpenSession: Lane.DESK,
     RequestChat: Lane.DESK,
-    Listen: Lane.POLL,
+    Poll: Lane.POLL,
     SendToAgent: Lane.DESK,
     AttachFile: Lane.DESK,
     RepairSession: Lane.DESK,

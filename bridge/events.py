@@ -6,7 +6,7 @@ They speak of an agent desk, whichever it is; how a desk says these things stand
 from __future__ import annotations
 
 from bridge.desk import DeskSession
-from bridge.messages import AnswerCode, FrontDoorEvent, Message
+from bridge.messages import AnswerCode, InboxEvent, Message
 from bridge.records import ContextEntry
 
 
@@ -72,7 +72,7 @@ class ConnectOverdue(Message, frozen=True):
     reason: str = "no answer in time"
 
 
-class ChatParked(Message, frozen=True):
+class ChatQuarantined(Message, frozen=True):
     """The chat's interconnection fell again and again; it is ended before it does so for ever."""
 
     reason: str
@@ -223,7 +223,7 @@ class WaitExpired(Message, frozen=True):
 
 
 Event = (
-    FrontDoorEvent
+    InboxEvent
     | ContactReady
     | ContactBlocked
     | CaseOpened
@@ -234,7 +234,7 @@ Event = (
     | SessionStepped
     | TextFound
     | ConnectOverdue
-    | ChatParked
+    | ChatQuarantined
     | SessionStale
     | SessionExpired
     | DeskUnreachable

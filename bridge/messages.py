@@ -80,11 +80,11 @@ class Answer(Message, frozen=True):
 # --- events from the front door; these travel through the durable inbox -----------------------------------------------
 
 
-class InboxEvent(Message, frozen=True, tag_field="type", tag=True):
+class InboxEventBase(Message, frozen=True, tag_field="type", tag=True):
     """Base of what the inbox carries."""
 
 
-class ConnectRequested(InboxEvent, frozen=True):
+class ConnectRequested(InboxEventBase, frozen=True):
     """The bot asks for a chat."""
 
     request: ConnectRequest
@@ -95,14 +95,14 @@ class ConnectRequested(InboxEvent, frozen=True):
         return self.request.user_id
 
 
-class FinishRequested(InboxEvent, frozen=True):
+class FinishRequested(InboxEventBase, frozen=True):
     """A caller of the API ends the user's chat."""
 
     user_id: str
     ask: Ask | None = None
 
 
-class UserMessageReceived(InboxEvent, frozen=True):
+class UserMessageReceived(InboxEventBase, frozen=True):
     """The user said something."""
 
     message: UserMessage
@@ -112,7 +112,7 @@ class UserMessageReceived(InboxEvent, frozen=True):
         return self.message.user_id
 
 
-class LeaveRequested(InboxEvent, frozen=True):
+class LeaveRequested(InboxEventBase, frozen=True):
     """The user said one of the words that end the chat; `message` is that word."""
 
     message: UserMessage
@@ -122,18 +122,18 @@ class LeaveRequested(InboxEvent, frozen=True):
         return self.message.user_id
 
 
-FrontDoorEvent = ConnectRequested | FinishRequested | UserMessageReceived | LeaveRequested
+InboxEvent = ConnectRequested | FinishRequested | UserMessageReceived | LeaveRequested
 
 
-def encode_event(event: FrontDoorEvent) -> bytes:
+def encode_event(event: InboxEvent) -> bytes:
     """The event as the inbox stores it."""
     return msgspec.json.encode(event)
 
 
-_decoder = msgspec.json.Decoder(FrontDoorEvent)
+_decoder = msgspec.json.Decoder(InboxEvent)
 
 
-def decode_event(raw: bytes) -> FrontDoorEvent:
+def decode_event(raw: bytes) -> InboxEvent:
     """The event that `encode_event` wrote. Raises msgspec.MsgspecError for anything else."""
-    event: FrontDoorEvent = _decoder.decode(raw)
+    event: InboxEvent = _decoder.decode(raw)
     return event

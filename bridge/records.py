@@ -12,7 +12,7 @@ from bridge.messages import (
     Ask,
     BotState,
     ConnectRequest,
-    FrontDoorEvent,
+    InboxEvent,
     Media,
     Provider,
     UserMessage,
@@ -145,7 +145,7 @@ def context_entry(message: UserMessage, *, client: str, now_ms: int) -> ContextE
     )
 
 
-def unread(event: FrontDoorEvent, entry_id: str, *, reason: str, now_ms: int) -> list[DeadLetter]:
+def unread(event: InboxEvent, entry_id: str, *, reason: str, now_ms: int) -> list[DeadLetter]:
     """What a user wrote, as a dead letter, when not even the chat may look at it; nothing for an ask."""
     if not isinstance(event, UserMessageReceived):
         return []

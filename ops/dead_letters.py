@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from bridge.actors.outbound.wiring import Neighbours
+from bridge.actors.outbound.wiring import Remotes
 from bridge.actors.store.connections import Connections, is_embedded
 from bridge.actors.store.store import Store
 from bridge.commands import SendToUser
@@ -55,7 +55,7 @@ class DeadLetterOffice:
         addressed = ConnectRequest(
             user_id=letter.user_id, bot_slug="", bot_id="", name="", provider=letter.provider, email=""
         )
-        Neighbours(self._settings).channel.serve(SendToUser(addressed, letter.delivery))
+        Remotes(self._settings).channel.serve(SendToUser(addressed, letter.delivery))
 
 
 def office(environ: Mapping[str, str] | None = None) -> DeadLetterOffice:

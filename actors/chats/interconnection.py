@@ -13,16 +13,16 @@ import gevent
 import msgspec
 
 from bridge.actors.base import BridgeActor, Ref, mailbox_length, tell
-from bridge.actors.chats.journal import Recorder
-from bridge.actors.chats.lanes import Lanes, LaneState
-from bridge.actors.chats.polling import Listening
+from bridge.actors.chats.journal import Journal
+from bridge.actors.chats.lanes import InFlight, Lanes
+from bridge.actors.chats.polling import Poller
 from bridge.actors.leases import Lease
 from bridge.actors.protocol import (
     Drain,
     Drained,
     Entry,
+    Failed,
     Failure,
-    Fallen,
     Idle,
     Outcome,
     Request,
@@ -35,11 +35,11 @@ from bridge.actors.store.store import Store
 from bridge.actors.timers import tell_after
 from bridge.chat.machine import ENDS, Chat
 from bridge.chat.policy import Policy
-from bridge.chat.retries import Patience, after_failure
+from bridge.chat.retries import TimeLimits, after_failure
 from bridge.chat.step import Step
-from bridge.commands import Command, Lane, Listen, RepairSession, SendToUser, TellBot
+from bridge.commands import Command, Lane, Poll, RepairSession, SendToUser, TellBot
 from bridge.errors import Fenced
-from bridge.events import ChatEstablished, ChatParked, Event, WaitExpired
+from bridge.events import ChatEstablished, ChatQuarantined, Event, WaitExpired
 from bridge.records import ChatRecord, ChatState, unread
 
 log = logging.getLogger("bridge.interconnection")
@@ -47,12 +47,12 @@ log = logging.getLogger("bridge.interconnection")
 REPAIR_JITTER_S = 0.5
 
 
-class Surroundings(msgspec.Struct, frozen=True):
+class ChatContext(msgspec.Struct, frozen=True):
     """What every interconnection of a worker is given: the store, the operator's choices, and the way out."""
 
     store: Store
     policy: Policy
-    patience: Patience
+    time_limits: TimeLimits
     send: Callable[[Request], None]
     poll: Callable[[Request], gevent.Greenlet]
 
@@ -65,31 +65,31 @@ class Interconnection(BridgeActor):
     I own the chat, its record and its session; nobody else changes them.
     """
 
-    foreseen = (Fenced,)
+    expected_errors = (Fenced,)
 
     def __init__(
         self,
-        around: Surroundings,
+        context: ChatContext,
         user_id: str,
         lease: Lease,
         *,
         registry: Ref,
         record: ChatRecord | None,
-        guard_s: float,
+        first_poll_delay_s: float,
     ) -> None:
         super().__init__()
-        self._around = around
+        self._context = context
         self._user_id = user_id
         self._registry = registry
         self._lease = lease
-        self._recorder = Recorder(around.store, user_id, lease)
-        self._listening = Listening(around.poll, guard_s=guard_s)
+        self._recorder = Journal(context.store, user_id, lease)
+        self._poller = Poller(context.poll, first_poll_delay_s=first_poll_delay_s)
         self._chat = self._chat_of(record)
         self._lanes = Lanes()
         self._entries = 0
         self._reloaded: set[str] = set()
         self._draining = False
-        self._fallen = False
+        self._failed = False
         self.handlers = {
             Entry: self._take_entry,
             Outcome: self._take_outcome,
@@ -103,24 +103,24 @@ class Interconnection(BridgeActor):
 
     def on_stop(self) -> None:
         """In my greenlet, at the very end. Nothing of the poll may outlive me."""
-        self._hush()
+        self._cancel_poll()
         self._lanes.cancel_timers()
 
     def on_receive(self, message: Any) -> Any:
         """After a fall my chat may hold what was never written: nothing may be built on that."""
-        return None if self._fallen else super().on_receive(message)
+        return None if self._failed else super().on_receive(message)
 
-    def broke_down(self, message: Any, error: BaseException) -> None:
+    def on_error(self, message: Any, error: BaseException) -> None:
         """A fenced actor stops by itself; any other error is for the registry to mend."""
-        self._fallen = True
-        self._hush()
+        self._failed = True
+        self._cancel_poll()
         self._lanes.cancel_timers()
         if isinstance(error, Fenced):
             log.warning("stopping a chat: %s", error)
             tell(self._registry, Drained(self._user_id))
             self.stop()
         else:
-            tell(self._registry, Fallen(self._user_id, f"{type(error).__name__} on {type(message).__name__}"))
+            tell(self._registry, Failed(self._user_id, f"{type(error).__name__} on {type(message).__name__}"))
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Interconnection(BridgeActor):
             return
         self._chat.free(outcome.lane)
         if outcome.lane is Lane.POLL:
-            self._listening.answered(quiet=not outcome.events)
+            self._poller.answered(quiet=not outcome.events)
         self._step(self._with_context(outcome.events))
 
     def _take_failure(self, failure: Failure) -> None:
@@ -146,7 +146,7 @@ class Interconnection(BridgeActor):
         if under_way is None:
             log.debug("dropped a late failure")
             return
-        verdict = after_failure(under_way.tried(), failure.error, self._around.patience, now_ms=_now_ms())
+        verdict = after_failure(under_way.tried(), failure.error, self._context.time_limits, now_ms=_now_ms())
         log.info("%s failed (try %d): %s", type(under_way.command).__name__, under_way.tries, failure.error)
         pointless = failure.lane is Lane.DESK and self._chat.over_at_desk
         if pointless or verdict.again_in_s is None:
@@ -155,7 +155,7 @@ class Interconnection(BridgeActor):
             self._step(() if pointless else verdict.events)
         elif self._draining:
             self._lanes.finish(failure.lane, failure.token)
-            self._say_if_drained()
+            self._report_drained()
         else:
             under_way.timer = tell_after(self.actor_ref, RetryDue(failure.lane, failure.token), verdict.again_in_s)
 
@@ -165,7 +165,7 @@ class Interconnection(BridgeActor):
             return
         if self._draining:
             self._lanes.drop(due.lane)
-            self._say_if_drained()
+            self._report_drained()
         else:
             self._send(under_way)
 
@@ -174,8 +174,8 @@ class Interconnection(BridgeActor):
             self._step([WaitExpired()])
 
     def _resume(self, resume: Resume) -> None:
-        if resume.parked:
-            self._park(resume.parked)
+        if resume.quarantine:
+            self._quarantine(resume.quarantine)
             return
         if resume.reload:
             self._reload()
@@ -190,10 +190,10 @@ class Interconnection(BridgeActor):
             self._step([event], [entry_id])
             self._reloaded.add(entry_id)
 
-    def _park(self, reason: str) -> None:
+    def _quarantine(self, reason: str) -> None:
         """Ends a chat that falls again and again; what may be to blame goes to the dead letters, unread."""
         self._chat = self._chat_of(self._recorder.record())
-        step = self._chat.apply([ChatParked(reason)], now_ms=_now_ms())
+        step = self._chat.apply([ChatQuarantined(reason)], now_ms=_now_ms())
         entries = self._recorder.inbox()
         for entry_id, event in entries:
             step.dead_letters += unread(event, entry_id, reason=reason, now_ms=_now_ms())
@@ -202,7 +202,7 @@ class Interconnection(BridgeActor):
         self._carry_out(step)
 
     def _chat_of(self, record: ChatRecord | None) -> Chat:
-        return Chat(self._around.policy, record, new_id=_new_id)
+        return Chat(self._context.policy, record, new_id=_new_id)
 
     # --- one step ---------------------------------------------------------------------------------------------------
 
@@ -219,14 +219,14 @@ class Interconnection(BridgeActor):
 
     def _carry_out(self, step: Step) -> None:
         self._recorder.answer(step)
-        if step.hush:
-            self._hush()
+        if step.cancel_poll:
+            self._cancel_poll()
         if self._chat.state in ENDS or self._chat.record is None:
             self._let_go()
         elif not self._draining:
             for command in step.commands:
                 self._send(self._lanes.begin(command, since_ms=self._since_ms(command)))
-        self._say_if_drained()
+        self._report_drained()
 
     def _since_ms(self, command: Command) -> int:
         """When patience begins: as a caller began to wait for the chat, or as the text to the user was owed."""
@@ -238,12 +238,12 @@ class Interconnection(BridgeActor):
     def _let_go(self) -> None:
         if self._chat.record is not None:
             log.info("chat %s is over: %s", self._chat.record.chat_id, self._chat.record.reason)
-        self._hush()
+        self._cancel_poll()
         self._lanes.clear()
         self._chat.forget()
         tell(self._registry, Idle(self._user_id, self._entries))
 
-    def _send(self, under_way: LaneState) -> None:
+    def _send(self, under_way: InFlight) -> None:
         if not self._lease.held:
             raise Fenced(f"the lease on partition {self._lease.partition} is over")
         command = under_way.command
@@ -251,16 +251,16 @@ class Interconnection(BridgeActor):
         request = Request(command, self.actor_ref, under_way.token, self._lease)
         if delay_s > 0:
             under_way.timer = tell_after(self.actor_ref, RetryDue(under_way.lane, under_way.token), delay_s)
-        elif isinstance(command, Listen):
-            self._listening.begin(request)
+        elif isinstance(command, Poll):
+            self._poller.begin(request)
         else:
-            self._around.send(request)
+            self._context.send(request)
 
     def _delay_s(self, command: Command) -> float:
         if isinstance(command, TellBot):
             return (command.due_at_ms - _now_ms()) / 1000
-        if isinstance(command, Listen):
-            return self._listening.delay_s
+        if isinstance(command, Poll):
+            return self._poller.delay_s
         if isinstance(command, RepairSession):
             # When the desk moves, it moves all chats at once; they shall not all come back in one instant.
             return random.uniform(0, REPAIR_JITTER_S)
@@ -276,12 +276,12 @@ class Interconnection(BridgeActor):
             for event in events
         )
 
-    def _hush(self) -> None:
+    def _cancel_poll(self) -> None:
         self._lanes.drop(Lane.POLL)
-        self._listening.end()
+        self._poller.end()
 
     def _arm_wait(self) -> None:
-        record, max_wait_s = self._chat.record, self._around.policy.max_wait_s
+        record, max_wait_s = self._chat.record, self._context.policy.max_wait_s
         if record is None or not max_wait_s or record.state is not ChatState.ON_HOLD:
             return
         left_s = max_wait_s - (_now_ms() - record.held_since_ms) / 1000
@@ -291,11 +291,11 @@ class Interconnection(BridgeActor):
 
     def _drain(self, drain: Drain) -> None:
         self._draining = True
-        self._hush()
+        self._cancel_poll()
         self._lanes.drop_waiting()
-        self._say_if_drained()
+        self._report_drained()
 
-    def _say_if_drained(self) -> None:
+    def _report_drained(self) -> None:
         if self._draining and not self._lanes.busy:
             tell(self._registry, Drained(self._user_id))
 
@@ -318,7 +318,7 @@ class Interconnection(BridgeActor):
             "opened_at_ms": record.opened_at_ms if record else None,
             "under_way": {lane.value: type(state.command).__name__ for lane, state in self._lanes.states.items()},
             "mailbox": mailbox_length(self),
-            "last_poll_s": self._listening.last_s,
+            "last_poll_s": self._poller.last_s,
         }
 
 

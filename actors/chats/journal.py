@@ -15,7 +15,7 @@ from bridge.chat.machine import ENDS, Chat
 from bridge.chat.step import Step
 from bridge.errors import Fenced, StoreUnavailable
 from bridge.limits import backoff_s
-from bridge.messages import FrontDoorEvent, decode_event
+from bridge.messages import InboxEvent, decode_event
 from bridge.records import ChatRecord, ContextEntry
 
 log = logging.getLogger("bridge.interconnection")
@@ -23,7 +23,7 @@ log = logging.getLogger("bridge.interconnection")
 Found = TypeVar("Found")
 
 
-class Recorder:
+class Journal:
     """One user's place in the store. A store that is away is waited for: the step is held, its entry stays pending.
 
     Every method raises Fenced as soon as the lease is not held any more.
@@ -59,7 +59,7 @@ class Recorder:
         """The chat as it was last written down."""
         return self._when_it_answers(lambda: self._store.chat(self._user_id))
 
-    def inbox(self) -> list[tuple[str, FrontDoorEvent]]:
+    def inbox(self) -> list[tuple[str, InboxEvent]]:
         """What lies in the inbox for this user, in order: entry ids and events."""
         entries = self._when_it_answers(lambda: self._store.inbox_of(self._user_id))
         return [(entry_id, event) for entry_id, raw in entries if (event := _readable(entry_id, raw)) is not None]
@@ -80,7 +80,7 @@ class Recorder:
         raise Fenced(f"the lease on partition {self._lease.partition} is over")
 
 
-def _readable(entry_id: str, raw: bytes) -> FrontDoorEvent | None:
+def _readable(entry_id: str, raw: bytes) -> InboxEvent | None:
     try:
         return decode_event(raw)
     except msgspec.MsgspecError:

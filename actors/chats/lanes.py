@@ -10,7 +10,7 @@ import msgspec
 from bridge.commands import LANES, Command, Lane, OpenCase
 
 
-class LaneState:
+class InFlight:
     """A command under way. `token` tells its outcome from a late one of an earlier command."""
 
     __slots__ = ("command", "lane", "since_ms", "timer", "token", "tries")
@@ -23,7 +23,7 @@ class LaneState:
         self.tries = 0
         self.timer: gevent.Greenlet | None = None
 
-    def tried(self) -> LaneState:
+    def tried(self) -> InFlight:
         """Counts a try that failed; a case that may have been opened by it has to be looked for."""
         self.tries += 1
         if isinstance(self.command, OpenCase):
@@ -35,7 +35,7 @@ class Lanes:
     """The commands under way, by lane."""
 
     def __init__(self) -> None:
-        self.states: dict[Lane, LaneState] = {}
+        self.states: dict[Lane, InFlight] = {}
         self._tokens = itertools.count(1)
 
     @property
@@ -43,18 +43,18 @@ class Lanes:
         """Whether anything is under way."""
         return bool(self.states)
 
-    def begin(self, command: Command, *, since_ms: int) -> LaneState:
+    def begin(self, command: Command, *, since_ms: int) -> InFlight:
         """Takes the command's lane for it; patience with it is counted from `since_ms`."""
-        state = LaneState(command, next(self._tokens), since_ms)
+        state = InFlight(command, next(self._tokens), since_ms)
         self.states[state.lane] = state
         return state
 
-    def get(self, lane: Lane, token: int) -> LaneState | None:
+    def get(self, lane: Lane, token: int) -> InFlight | None:
         """The command that this token names, if it is still under way."""
         state = self.states.get(lane)
         return state if state is not None and state.token == token else None
 
-    def finish(self, lane: Lane, token: int) -> LaneState | None:
+    def finish(self, lane: Lane, token: int) -> InFlight | None:
         """Frees the lane of the command that this token names; None when it is not under way any more."""
         state = self.get(lane, token)
         if state is not None:

@@ -9,18 +9,18 @@ import gevent
 
 from bridge.actors.protocol import Request
 
-HASTY_S = 1.0
-HASTY_ALLOWED = 5
+EMPTY_POLL_S = 1.0
+EMPTY_POLLS_ALLOWED = 5
 
 
-class Listening:
+class Poller:
     """Starts polls, never before the guard is over, and knows how long ago the last one began."""
 
-    def __init__(self, poll: Callable[[Request], gevent.Greenlet], *, guard_s: float) -> None:
+    def __init__(self, poll: Callable[[Request], gevent.Greenlet], *, first_poll_delay_s: float) -> None:
         self._poll = poll
-        self._not_before_s = time.monotonic() + guard_s
+        self._not_before_s = time.monotonic() + first_poll_delay_s
         self._began_s: float | None = None
-        self._hasty = 0
+        self._empty_polls = 0
         self._under_way: gevent.Greenlet | None = None
 
     @property
@@ -41,10 +41,10 @@ class Listening:
     def answered(self, *, quiet: bool) -> None:
         """A desk that answers "nothing new" at once, again and again, is asked once a second."""
         now_s = time.monotonic()
-        hasty = quiet and self._began_s is not None and now_s - self._began_s < HASTY_S
-        self._hasty = self._hasty + 1 if hasty else 0
-        if self._hasty >= HASTY_ALLOWED:
-            self._not_before_s = now_s + HASTY_S
+        hasty = quiet and self._began_s is not None and now_s - self._began_s < EMPTY_POLL_S
+        self._empty_polls = self._empty_polls + 1 if hasty else 0
+        if self._empty_polls >= EMPTY_POLLS_ALLOWED:
+            self._not_before_s = now_s + EMPTY_POLL_S
 
     def end(self) -> None:
         """Ends the poll under way; what it would still bring is asked for again, with the same ack."""

@@ -19,7 +19,7 @@ from bridge.actors.protocol import (
     Drained,
     DrainPartitions,
     Entry,
-    Fallen,
+    Failed,
     Idle,
     PartitionGained,
     PartitionLost,
@@ -32,13 +32,13 @@ from bridge.records import ChatRecord
 log = logging.getLogger("bridge.registry")
 
 FEW = 10
-FALLS_ALLOWED = 3
-FALLS_WINDOW_S = 60.0
+FAILURES_ALLOWED = 3
+FAILURES_WINDOW_S = 60.0
 # The desk may take a moment to notice that the poll of the one who fell is gone.
-RAISED_GUARD_S = 1.0
+RESTARTED_POLL_DELAY_S = 1.0
 
 
-class Seat:
+class Child:
     """One user's place: the interconnection, its partition, and how many entries it was told."""
 
     __slots__ = ("entries", "partition", "ref")
@@ -60,22 +60,22 @@ class InterconnectionRegistry(BridgeActor):
     def __init__(self, start: Callable[..., Ref]) -> None:
         super().__init__()
         self._start = start
-        self._seats: dict[str, Seat] = {}
+        self._children: dict[str, Child] = {}
         self._leases: dict[int, Lease] = {}
-        self._falls: dict[str, deque[float]] = defaultdict(deque)
-        self._parked: dict[str, int] = {}
-        self._parkings = 0
+        self._failures: dict[str, deque[float]] = defaultdict(deque)
+        self._quarantined: dict[str, int] = {}
+        self._quarantines = 0
         self._drains: list[tuple[set[str], gevent.event.Event]] = []
         self.handlers = {
             Entry: self._route,
             Idle: self._let_go,
             Drained: self._note_drained,
-            Fallen: self._raise_again,
+            Failed: self._restart,
             PartitionGained: self._gain,
             PartitionLost: self._lose,
             DrainPartitions: self._drain,
             Snapshot: lambda _: self._snapshot(),
-            Ping: lambda _: len(self._seats),
+            Ping: lambda _: len(self._children),
         }
 
     def _route(self, entry: Entry) -> None:
@@ -84,65 +84,70 @@ class InterconnectionRegistry(BridgeActor):
         if lease is None or not lease.held:
             # It stays pending in the inbox, for the owner that comes next.
             return
-        if user_id in self._parked:
+        if user_id in self._quarantined:
             # Its chat is on record: one begun anew beside it would be a second one.
             log.warning("entry %s waits for a chat that is parked", entry.entry_id)
             return
-        seat = self._seats.get(user_id) or self._seat(user_id, lease)
-        seat.entries += 1
-        tell(seat.ref, entry)
+        child = self._children.get(user_id) or self._start_child(user_id, lease)
+        child.entries += 1
+        tell(child.ref, entry)
 
-    def _seat(
+    def _start_child(
         self,
         user_id: str,
         lease: Lease,
         *,
         record: ChatRecord | None = None,
-        guard_s: float = 0.0,
+        first_poll_delay_s: float = 0.0,
         reload: bool = False,
-        parked: str = "",
-    ) -> Seat:
-        ref = self._start(user_id, lease, registry=self.actor_ref, record=record, guard_s=guard_s)
-        seat = self._seats[user_id] = Seat(ref, lease.partition)
+        quarantine: str = "",
+    ) -> Child:
+        ref = self._start(user_id, lease, registry=self.actor_ref, record=record, first_poll_delay_s=first_poll_delay_s)
+        child = self._children[user_id] = Child(ref, lease.partition)
         if record is not None or reload:
-            tell(ref, Resume(reload, parked))
-        return seat
+            tell(ref, Resume(reload, quarantine))
+        return child
 
     def _let_go(self, idle: Idle) -> None:
-        seat = self._seats.get(idle.user_id)
+        child = self._children.get(idle.user_id)
         # Entries that are on their way to it keep it: it will say again that it is idle.
-        if seat is not None and seat.entries == idle.entries:
-            del self._seats[idle.user_id]
-            seat.ref.stop(block=False)
+        if child is not None and child.entries == idle.entries:
+            del self._children[idle.user_id]
+            child.ref.stop(block=False)
 
     def _gain(self, gained: PartitionGained) -> None:
         self._leases[gained.lease.partition] = gained.lease
         for record in gained.records:
             # Many polls would else begin in the same instant.
             jitter_s = random.uniform(0, len(gained.records) / 500) if len(gained.records) > FEW else 0.0
-            self._seat(record.request.user_id, gained.lease, record=record, guard_s=gained.guard_s + jitter_s)
+            self._start_child(
+                record.request.user_id,
+                gained.lease,
+                record=record,
+                first_poll_delay_s=gained.first_poll_delay_s + jitter_s,
+            )
 
     def _lose(self, lost: PartitionLost) -> None:
         self._leases.pop(lost.partition, None)
-        self._parked = {user_id: home for user_id, home in self._parked.items() if home != lost.partition}
+        self._quarantined = {user_id: home for user_id, home in self._quarantined.items() if home != lost.partition}
         for user_id in self._users_of({lost.partition}):
-            self._seats.pop(user_id).ref.stop(block=False)
+            self._children.pop(user_id).ref.stop(block=False)
             self._note_drained(Drained(user_id))
 
     def _users_of(self, partitions: set[int]) -> list[str]:
-        return [user_id for user_id, seat in self._seats.items() if seat.partition in partitions]
+        return [user_id for user_id, child in self._children.items() if child.partition in partitions]
 
     def _drain(self, drain: DrainPartitions) -> gevent.event.Event:
         users = self._users_of(set(drain.partitions))
-        at_rest = gevent.event.Event()
-        self._drains.append((set(users), at_rest))
+        drained = gevent.event.Event()
+        self._drains.append((set(users), drained))
         for partition in drain.partitions:
             self._leases.pop(partition, None)
         for user_id in users:
-            tell(self._seats[user_id].ref, Drain())
-        gevent.spawn_later(max(drain.deadline_s - time.monotonic(), 0), at_rest.set)
+            tell(self._children[user_id].ref, Drain())
+        gevent.spawn_later(max(drain.deadline_s - time.monotonic(), 0), drained.set)
         self._finish_drains()
-        return at_rest
+        return drained
 
     def _note_drained(self, drained: Drained) -> None:
         for users, _ in self._drains:
@@ -150,35 +155,42 @@ class InterconnectionRegistry(BridgeActor):
         self._finish_drains()
 
     def _finish_drains(self) -> None:
-        for users, at_rest in self._drains:
+        for users, drained in self._drains:
             if not users:
-                at_rest.set()
+                drained.set()
         self._drains = [drain for drain in self._drains if not drain[1].is_set()]
 
-    def _raise_again(self, fallen: Fallen) -> None:
+    def _restart(self, failed: Failed) -> None:
         """Starts a fallen interconnection anew from its record, unless it falls again and again."""
-        seat = self._seats.pop(fallen.user_id, None)
-        if seat is None:
+        child = self._children.pop(failed.user_id, None)
+        if child is None:
             return
-        seat.ref.stop(block=False)
-        self._note_drained(Drained(fallen.user_id))
-        lease = self._leases.get(seat.partition)
+        child.ref.stop(block=False)
+        self._note_drained(Drained(failed.user_id))
+        lease = self._leases.get(child.partition)
         if lease is None:
             return
-        falls = self._falls[fallen.user_id]
+        falls = self._failures[failed.user_id]
         falls.append(time.monotonic())
-        while falls[0] < time.monotonic() - FALLS_WINDOW_S:
+        while falls[0] < time.monotonic() - FAILURES_WINDOW_S:
             falls.popleft()
-        if len(falls) > FALLS_ALLOWED + 1:
-            log.critical("a chat could not even be ended: it stays as it is on record: %s", fallen.reason)
-            self._parked[fallen.user_id] = seat.partition
+        if len(falls) > FAILURES_ALLOWED + 1:
+            log.critical("a chat could not even be ended: it stays as it is on record: %s", failed.reason)
+            self._quarantined[failed.user_id] = child.partition
             return
-        if len(falls) > FALLS_ALLOWED:
-            log.critical("an interconnection fell %d times, so its chat is ended: %s", len(falls), fallen.reason)
-            self._parkings += 1
-        parked = fallen.reason if len(falls) > FALLS_ALLOWED else ""
-        self._seat(fallen.user_id, lease, guard_s=RAISED_GUARD_S, reload=True, parked=parked)
+        if len(falls) > FAILURES_ALLOWED:
+            log.critical("an interconnection fell %d times, so its chat is ended: %s", len(falls), failed.reason)
+            self._quarantines += 1
+        quarantine = failed.reason if len(falls) > FAILURES_ALLOWED else ""
+        self._start_child(
+            failed.user_id, lease, first_poll_delay_s=RESTARTED_POLL_DELAY_S, reload=True, quarantine=quarantine
+        )
 
     def _snapshot(self) -> dict[str, Any]:
-        refs = [seat.ref for seat in self._seats.values()]
-        return {"interconnections": len(refs), "mailbox": mailbox_length(self), "parked": self._parkings, "refs": refs}
+        refs = [child.ref for child in self._children.values()]
+        return {
+            "interconnections": len(refs),
+            "mailbox": mailbox_length(self),
+            "parked": self._quarantines,
+            "refs": refs,
+        }

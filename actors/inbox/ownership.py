@@ -12,7 +12,7 @@ import gevent
 import gevent.event
 
 from bridge.actors.base import Ref, tell
-from bridge.actors.inbox.redis import Feed
+from bridge.actors.inbox.redis import InboxReader
 from bridge.actors.leases import Lease
 from bridge.actors.protocol import DrainPartitions, PartitionGained, PartitionLost
 from bridge.actors.store.store import Store
@@ -24,15 +24,15 @@ LEASE_TTL_MS = 10_000
 HEARTBEAT_TTL_MS = 6_000
 RENEW_EVERY_S = 2.0
 TICK_S = 0.25
-GUARD_RELEASED_S = 1.0
-GUARD_EXPIRED_S = 3.0
+POLL_DELAY_RELEASED_S = 1.0
+POLL_DELAY_EXPIRED_S = 3.0
 HAND_OVER_S = 3.0
 
 
 class Ownership:
     """One greenlet a worker. It tells the registry what is gained and lost, and the feed what to read."""
 
-    def __init__(self, store: Store, worker: str, *, registry: Ref, feed: Feed) -> None:
+    def __init__(self, store: Store, worker: str, *, registry: Ref, feed: InboxReader) -> None:
         self._store = store
         self._worker = worker
         self._registry = registry
@@ -63,7 +63,7 @@ class Ownership:
         # Draining takes a while, and a lease must not end in the middle of it.
         self._quietly(self._renew)
         self._hand_over(list(self._leases), deadline_s)
-        self._quietly(lambda: self._store.strike_off(self._worker))
+        self._quietly(lambda: self._store.remove_worker(self._worker))
 
     def _run(self) -> None:
         while not self._stopping:
@@ -125,9 +125,9 @@ class Ownership:
             # Kept without its chats, it would have no owner until it runs out.
             self._quietly(partial(self._store.release, lease))
             raise
-        guard_s = GUARD_RELEASED_S if claim.released else GUARD_EXPIRED_S
+        first_poll_delay_s = POLL_DELAY_RELEASED_S if claim.released else POLL_DELAY_EXPIRED_S
         self._leases[partition] = lease
-        tell(self._registry, PartitionGained(lease, records, guard_s))
+        tell(self._registry, PartitionGained(lease, records, first_poll_delay_s))
         self._feed.add(partition)
 
     def _hand_over(self, partitions: list[int], deadline_s: float) -> None:

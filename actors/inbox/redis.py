@@ -46,7 +46,7 @@ class Cursor:
         return True
 
 
-class Feed:
+class InboxReader:
     """One greenlet a worker, with a connection of its own.
 
     An entry leaves the inbox with the commit that it led to, and the lease makes the reader unique: so what lies there

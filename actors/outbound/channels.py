@@ -34,7 +34,7 @@ class UserChannel:
         self._codec.check_removed(self._line.send(self._codec.remove(provider)))
 
 
-class BotFlowLine:
+class BotFlowClient:
     """Studio NG or Botrunner, which move the bot's conversation on."""
 
     def __init__(self, codec: BotFlow, line: Transport) -> None:

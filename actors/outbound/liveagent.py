@@ -12,8 +12,8 @@ from bridge.codecs.salesforce.data import SalesforceData
 from bridge.commands import (
     Command,
     LeaveDesk,
-    Listen,
     OpenSession,
+    Poll,
     RepairSession,
     RequestChat,
     SendToAgent,
@@ -38,7 +38,7 @@ class LiveAgentDesk:
         self._served: dict[type[Message], Callable[..., tuple[Event, ...]]] = {
             OpenSession: self._open_session,
             RequestChat: self._request_chat,
-            Listen: self._listen,
+            Poll: self._listen,
             SendToAgent: self._send,
             RepairSession: self._repair,
             LeaveDesk: self._leave,
@@ -58,7 +58,7 @@ class LiveAgentDesk:
         reply = self._line.send(self._codec.request_chat(command.session, command.request, prechat))
         return (ChatRequested(self._codec.posted(command.session, reply)),)
 
-    def _listen(self, command: Listen) -> tuple[Event, ...]:
+    def _listen(self, command: Poll) -> tuple[Event, ...]:
         heard = self._codec.heard(command.session, self._poll_line.send(self._codec.poll(command.session)))
         if heard.unknown:
             log.info("not understood from the desk, and survived: %s", ", ".join(heard.unknown))

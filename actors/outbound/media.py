@@ -15,7 +15,7 @@ import gevent
 import requests.utils
 from urllib3.util import Url, parse_url
 
-from bridge.actors.outbound.yielding_response import FairResponse
+from bridge.actors.outbound.yielding_response import YieldingResponse
 from bridge.errors import RemoteError, RemoteRefused, RemoteUnavailable, SettingsError
 from bridge.public_internet import is_public
 from bridge.settings.load import Settings
@@ -135,7 +135,7 @@ def _ask(line: socket.socket, where: Url) -> http.client.HTTPResponse:
         line.do_handshake()
     exchange = http.client.HTTPConnection(_name(where))
     exchange.sock = line
-    exchange.response_class = FairResponse
+    exchange.response_class = YieldingResponse
     headers = {"Host": where.netloc or "", "Accept-Encoding": "identity", "Connection": "close"}
     exchange.request("GET", where.request_uri, headers=headers)
     return exchange.getresponse()

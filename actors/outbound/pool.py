@@ -63,7 +63,7 @@ class OutboundClient(BridgeActor):
         try:
             if isinstance(request.command, PACED):
                 self._wait_for_a_place()
-            if request.wanted:
+            if request.lease_held:
                 carry_out(self._serve, request)
         finally:
             self._done()

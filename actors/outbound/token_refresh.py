@@ -14,7 +14,7 @@ from bridge.settings.schedule import parse_schedule
 log = logging.getLogger("bridge.salesforce")
 
 
-class TokenWarmer:
+class TokenRefresher:
     """One greenlet a worker."""
 
     def __init__(self, tokens: TokenKeeper, schedule: str) -> None:

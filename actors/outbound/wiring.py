@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from bridge.actors.outbound.channels import BotFlowLine, UserChannel
+from bridge.actors.outbound.channels import BotFlowClient, UserChannel
 from bridge.actors.outbound.liveagent import LiveAgentDesk
 from bridge.actors.outbound.media import MediaHost
 from bridge.actors.outbound.pool import ClientPool
@@ -31,7 +31,7 @@ USER_CLIENTS = BOT_CLIENTS = 32
 POLL_CONNECTIONS = 10_000
 
 
-class Neighbours:
+class Remotes:
     """Everyone that this worker calls, each with lines of its own."""
 
     def __init__(self, settings: Settings) -> None:
@@ -52,20 +52,22 @@ class Neighbours:
         self.records = SalesforceRecords(data, self.tokens, line=salesforce, media=MediaHost.from_settings(settings))
         integrations = Integrations(IntegrationsConfig.from_settings(settings))
         self.channel = UserChannel(integrations, _lean_line("the Integrations API", USER_CLIENTS))
-        self.bot_flow = BotFlowLine(BotFlow(BotFlowConfig.from_settings(settings)), _line("the bot flow", BOT_CLIENTS))
+        self.bot_flow = BotFlowClient(
+            BotFlow(BotFlowConfig.from_settings(settings)), _line("the bot flow", BOT_CLIENTS)
+        )
 
 
 class Pools:
     """One pool of outbound clients a neighbour, and which command goes where."""
 
-    def __init__(self, neighbours: Neighbours, settings: Settings) -> None:
+    def __init__(self, remotes: Remotes, settings: Settings) -> None:
         to_desk, to_user = settings.saleforce_chan_rate_limit, settings.integration_chan_rate_limit
-        self.desk = ClientPool("desk", neighbours.desk.serve, size=DESK_CLIENTS, rate=to_desk)
-        self.records = ClientPool("salesforce", neighbours.records.serve, size=RECORDS_CLIENTS)
-        self.channel = ClientPool("user channel", neighbours.channel.serve, size=USER_CLIENTS, rate=to_user)
-        self.bot_flow = ClientPool("bot flow", neighbours.bot_flow.serve, size=BOT_CLIENTS)
+        self.desk = ClientPool("desk", remotes.desk.serve, size=DESK_CLIENTS, rate=to_desk)
+        self.records = ClientPool("salesforce", remotes.records.serve, size=RECORDS_CLIENTS)
+        self.channel = ClientPool("user channel", remotes.channel.serve, size=USER_CLIENTS, rate=to_user)
+        self.bot_flow = ClientPool("bot flow", remotes.bot_flow.serve, size=BOT_CLIENTS)
         # Of their own, because a file's host is a stranger's, and may be slow on purpose.
-        self.files = ClientPool("files", neighbours.records.serve, size=FILE_CLIENTS)
+        self.files = ClientPool("files", remotes.records.serve, size=FILE_CLIENTS)
         self.all = (self.desk, self.records, self.files, self.channel, self.bot_flow)
 
     def send(self, request: Request) -> None:

@@ -13,7 +13,7 @@ import gevent
 BUFFER = 4096
 
 
-class _FairReader(io.RawIOBase):
+class _YieldingReader(io.RawIOBase):
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
 
@@ -30,9 +30,9 @@ class _FairReader(io.RawIOBase):
         super().close()
 
 
-class FairResponse(http.client.HTTPResponse):
+class YieldingResponse(http.client.HTTPResponse):
     """An answer whose every piece, heads included, is read after a turn for everyone else."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        self.fp = io.BufferedReader(_FairReader(self.fp.detach()), BUFFER)
+        self.fp = io.BufferedReader(_YieldingReader(self.fp.detach()), BUFFER)

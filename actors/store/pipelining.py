@@ -24,7 +24,7 @@ class _Waiting(NamedTuple):
     answer: gevent.event.AsyncResult
 
 
-class Batches:
+class Pipeline:
     """Each command stands for itself: it succeeds or fails alone, and its answer is there before `run` returns.
 
     With `wait_replicas`, one WAIT on the same connection ends a batch, and nobody in it is answered before that.

@@ -14,11 +14,11 @@ import redis
 
 from bridge.actors.leases import Lease
 from bridge.actors.store.connections import Connections
-from bridge.actors.store.pipelining import Batches
+from bridge.actors.store.pipelining import Pipeline
 from bridge.door import Posted
 from bridge.errors import Fenced, MailboxFull, StoreUnavailable
 from bridge.keys import Keys
-from bridge.messages import Answer, Ask, FrontDoorEvent, UserMessage, encode_event
+from bridge.messages import Answer, Ask, InboxEvent, UserMessage, encode_event
 from bridge.records import (
     CONTEXT_TTL_S,
     ChatRecord,
@@ -67,7 +67,7 @@ class Store:
         self.keys = keys
         self.durability = connections.durability
         self._redis = connections.client()
-        self._batches = Batches(self._redis, wait_replicas=connections.wait_replicas)
+        self._batches = Pipeline(self._redis, wait_replicas=connections.wait_replicas)
         self._client = client
         self._mailbox_limit = mailbox_limit
         self._scripts = {name: _source(name) for name in ("post", "commit", "claim", "renew", "release", "beat")}
@@ -75,7 +75,7 @@ class Store:
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
-    def post(self, message: UserMessage, event: FrontDoorEvent | None) -> Posted:
+    def post(self, message: UserMessage, event: InboxEvent | None) -> Posted:
         """Stores a message durably: into the inbox of an open chat, else as context; a repeat changes nothing.
 
         `event` is None where the message may only be context. Raises MailboxFull.
@@ -96,7 +96,7 @@ class Store:
             raise MailboxFull(f"the chat owes {self._mailbox_limit} messages")
         return went  # type: ignore[return-value]
 
-    def ask(self, event: FrontDoorEvent) -> None:
+    def ask(self, event: InboxEvent) -> None:
         """Appends a question to its user's inbox; the answer comes on the asker's reply stream."""
         partition = self.keys.partition(event.user_id)
         inbox = self.keys.of(partition, "inbox")
@@ -195,7 +195,7 @@ class Store:
         """Says that this worker lives, and which do."""
         return sorted(name.decode() for name in self._run("beat", [self.keys.workers], [worker, ttl_ms]))
 
-    def strike_off(self, worker: str) -> None:
+    def remove_worker(self, worker: str) -> None:
         """Says that a worker lives no more."""
         self._call(lambda: self._redis.zrem(self.keys.workers, worker))
 
@@ -212,7 +212,7 @@ class Store:
             self.release(lease)
         for worker in self._call(lambda: self._redis.zrange(self.keys.workers, 0, -1)):
             if theirs(worker.decode()):
-                self.strike_off(worker.decode())
+                self.remove_worker(worker.decode())
         return len(meant)
 
     def inbox_of(self, user_id: str) -> list[tuple[str, bytes]]:

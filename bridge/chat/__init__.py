@@ -1,1 +1,1 @@
-"""The rules of one chat. Read `step`, `policy`, `machine` (the table), `actions`, `pending`, `retries`, in this order."""
+"""The rules of one chat. Read in this order: `step`, `policy`, `machine` (the table), `actions`, `pending`, `retries`."""

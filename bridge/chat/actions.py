@@ -140,7 +140,7 @@ def _is_repeat(record: ChatRecord, message: UserMessage) -> bool:
     return False
 
 
-def salvage(chat: Chat, event: Any, step: Step) -> None:
+def return_unsent(chat: Chat, event: Any, step: Step) -> None:
     """What no agent of this chat will read becomes context, so that the next one does.
 
     A text that is under way may be read yet: it stays until that is known.
@@ -239,36 +239,36 @@ def _say(chat: Chat, step: Step, text: str) -> None:
 # --- deliveries that ended ------------------------------------------------------------------------------------------
 
 
-def strike_from_agent(chat: Chat, event: Any, step: Step) -> None:
-    if _strike(_record(chat).to_agent, event.delivery_id) is not None:
+def remove_delivered_to_agent(chat: Chat, event: Any, step: Step) -> None:
+    if _remove(_record(chat).to_agent, event.delivery_id) is not None:
         note_stepped(chat, event, step)
 
 
-def strike_from_user(chat: Chat, event: Any, step: Step) -> None:
-    _strike(_record(chat).to_user, event.delivery_id)
+def remove_delivered_to_user(chat: Chat, event: Any, step: Step) -> None:
+    _remove(_record(chat).to_user, event.delivery_id)
 
 
-def strike_found(chat: Chat, event: Any, step: Step) -> None:
+def remove_found(chat: Chat, event: Any, step: Step) -> None:
     """The text that was under way when the session broke has arrived; any other text at the desk is none of ours."""
     owed = _record(chat).to_agent
     if owed and owed[0].media is None and owed[0].text.strip() == event.text.strip():
         del owed[0]
 
 
-def bury_for_agent(chat: Chat, event: Any, step: Step) -> None:
-    delivery = _bury(chat, event, step, "to_agent")
+def dead_letter_to_agent(chat: Chat, event: Any, step: Step) -> None:
+    delivery = _dead_letter(chat, event, step, "to_agent")
     if delivery is not None and delivery.message is not None:
         _say(chat, step, chat.policy.words.undelivered)
 
 
-def bury_for_user(chat: Chat, event: Any, step: Step) -> None:
-    _bury(chat, event, step, "to_user")
+def dead_letter_to_user(chat: Chat, event: Any, step: Step) -> None:
+    _dead_letter(chat, event, step, "to_user")
 
 
 def announce_file(chat: Chat, event: Any, step: Step) -> None:
     """The file gives way to the words about it, at its own place in the order."""
     record = _record(chat)
-    delivery = _strike(record.to_agent, event.delivery_id)
+    delivery = _remove(record.to_agent, event.delivery_id)
     if delivery is None or delivery.media is None:
         return
     notice = chat.policy.words.file_sent(delivery.media, event.name)
@@ -280,21 +280,21 @@ def announce_file(chat: Chat, event: Any, step: Step) -> None:
 
 
 def reject_file(chat: Chat, event: Any, step: Step) -> None:
-    delivery = _bury(chat, event, step, "to_agent")
+    delivery = _dead_letter(chat, event, step, "to_agent")
     if delivery is not None and delivery.media is not None:
         _say(chat, step, chat.policy.words.file_failed(delivery.media))
 
 
-def _strike(owed: list[Delivery], delivery_id: str) -> Delivery | None:
+def _remove(owed: list[Delivery], delivery_id: str) -> Delivery | None:
     for index, delivery in enumerate(owed):
         if delivery.id == delivery_id:
             return owed.pop(index)
     return None
 
 
-def _bury(chat: Chat, event: Any, step: Step, direction: str) -> Delivery | None:
+def _dead_letter(chat: Chat, event: Any, step: Step, direction: str) -> Delivery | None:
     record = _record(chat)
-    delivery = _strike(getattr(record, direction), event.delivery_id)
+    delivery = _remove(getattr(record, direction), event.delivery_id)
     if delivery is not None:
         step.dead_letters.append(
             DeadLetter(
@@ -320,16 +320,16 @@ def leave(chat: Chat, event: Any, step: Step) -> None:
     _record(chat).reason = type(event).__name__
 
 
-def abandon(chat: Chat, event: Any, step: Step) -> None:
+def give_up_chat(chat: Chat, event: Any, step: Step) -> None:
     """Ends what cannot be ended in order: what is still owed to a side is set aside, and only the bot is told."""
     record = _record(chat)
     for direction in ("to_agent", "to_user"):
         for delivery in list(getattr(record, direction)):
-            _bury(chat, UndeliverableToUser(delivery.id, event.reason), step, direction)
+            _dead_letter(chat, UndeliverableToUser(delivery.id, event.reason), step, direction)
     record.leaving = False
 
 
-def stop_listening(chat: Chat, event: Any, step: Step) -> None:
+def stop_polling(chat: Chat, event: Any, step: Step) -> None:
     """The desk will not be polled for this chat any more, whatever else is still owed to it."""
     _record(chat).listening = False
 

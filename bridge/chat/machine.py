@@ -25,7 +25,7 @@ from bridge.events import (
     CaseOpened,
     ChatEnded,
     ChatEstablished,
-    ChatParked,
+    ChatQuarantined,
     ChatQueued,
     ChatRefused,
     ChatRequested,
@@ -83,11 +83,11 @@ def _stay(state: ChatState, does: dict[type[Message], tuple[actions.Action, ...]
 _RESULTS: dict[type[Message], tuple[actions.Action, ...]] = {
     SessionPolled: (actions.note_polled,),
     SessionStepped: (actions.note_stepped,),
-    TextFound: (actions.strike_found,),
-    DeliveredToUser: (actions.strike_from_user,),
-    UndeliverableToUser: (actions.bury_for_user,),
-    DeliveredToAgent: (actions.strike_from_agent,),
-    UndeliverableToAgent: (actions.bury_for_agent,),
+    TextFound: (actions.remove_found,),
+    DeliveredToUser: (actions.remove_delivered_to_user,),
+    UndeliverableToUser: (actions.dead_letter_to_user,),
+    DeliveredToAgent: (actions.remove_delivered_to_agent,),
+    UndeliverableToAgent: (actions.dead_letter_to_agent,),
     FileAttached: (actions.announce_file,),
     FileRejected: (actions.reject_file,),
     AgentTyped: (actions.note_typing,),
@@ -100,16 +100,16 @@ _FROM_DESK: dict[type[Message], tuple[actions.Action, ...]] = {
 }
 
 _ENDINGS: Row = {
-    ChatEnded: Cell(CLOSING, (actions.salvage, actions.end_as_told)),
-    ChatRefused: Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.end_unserved)),
-    SessionExpired: Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.end_unserved)),
+    ChatEnded: Cell(CLOSING, (actions.return_unsent, actions.end_as_told)),
+    ChatRefused: Cell(CLOSING, (actions.refuse_connect, actions.return_unsent, actions.end_unserved)),
+    SessionExpired: Cell(CLOSING, (actions.refuse_connect, actions.return_unsent, actions.end_unserved)),
     DeskUnreachable: Cell(
         CLOSING,
-        (actions.refuse_connect, actions.salvage, actions.stop_listening, actions.leave, actions.end_unserved),
+        (actions.refuse_connect, actions.return_unsent, actions.stop_polling, actions.leave, actions.end_unserved),
     ),
 }
 
-_UNSERVED = Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.leave, actions.end_unserved))
+_UNSERVED = Cell(CLOSING, (actions.refuse_connect, actions.return_unsent, actions.leave, actions.end_unserved))
 
 TABLE: dict[ChatState, Row] = {
     NEW: {
@@ -124,17 +124,19 @@ TABLE: dict[ChatState, Row] = {
         ConnectRequested: Cell(CONNECTING, (actions.answer_exists,)),
         UserMessageReceived: Cell(CONNECTING, (actions.owe_agent_message,)),
         LeaveRequested: Cell(
-            CLOSING, (actions.refuse_connect, actions.salvage, actions.keep_as_context, actions.leave)
+            CLOSING, (actions.refuse_connect, actions.return_unsent, actions.keep_as_context, actions.leave)
         ),
-        FinishRequested: Cell(CLOSING, (actions.refuse_connect, actions.salvage, actions.leave, actions.end_finished)),
+        FinishRequested: Cell(
+            CLOSING, (actions.refuse_connect, actions.return_unsent, actions.leave, actions.end_finished)
+        ),
         ContactReady: Cell(CONNECTING, (actions.note_contact,)),
-        ContactBlocked: Cell(CLOSING, (actions.note_contact, actions.salvage, actions.refuse_blocked)),
+        ContactBlocked: Cell(CLOSING, (actions.note_contact, actions.return_unsent, actions.refuse_blocked)),
         CaseOpened: Cell(CONNECTING, (actions.note_case,)),
         SessionOpened: Cell(CONNECTING, (actions.note_session,)),
         SessionStale: Cell(CONNECTING, (actions.drop_session,)),
         ChatRequested: Cell(CONNECTING, (actions.note_requested, actions.answer_connected)),
         ConnectOverdue: _UNSERVED,
-        ChatParked: _UNSERVED,
+        ChatQuarantined: _UNSERVED,
         ConnectRefused: _UNSERVED,
         ChatQueued: Cell(ON_HOLD, (actions.note_queue, actions.hold)),
         QueueMoved: Cell(CONNECTING, (actions.note_queue,)),
@@ -145,10 +147,10 @@ TABLE: dict[ChatState, Row] = {
         **_ENDINGS,
         ConnectRequested: Cell(ON_HOLD, (actions.answer_exists,)),
         UserMessageReceived: Cell(ON_HOLD, (actions.owe_agent_message,)),
-        LeaveRequested: Cell(CLOSING, (actions.salvage, actions.keep_as_context, actions.leave)),
-        FinishRequested: Cell(CLOSING, (actions.salvage, actions.leave, actions.end_finished)),
-        ChatParked: _UNSERVED,
-        WaitExpired: Cell(CLOSING, (actions.salvage, actions.leave, actions.end_unserved)),
+        LeaveRequested: Cell(CLOSING, (actions.return_unsent, actions.keep_as_context, actions.leave)),
+        FinishRequested: Cell(CLOSING, (actions.return_unsent, actions.leave, actions.end_finished)),
+        ChatQuarantined: _UNSERVED,
+        WaitExpired: Cell(CLOSING, (actions.return_unsent, actions.leave, actions.end_unserved)),
         ChatQueued: Cell(ON_HOLD, (actions.note_queue, actions.say_queue)),
         QueueMoved: Cell(ON_HOLD, (actions.note_queue, actions.say_queue)),
         ChatEstablished: Cell(ACTIVE, (actions.brief_agent,)),
@@ -160,7 +162,7 @@ TABLE: dict[ChatState, Row] = {
         UserMessageReceived: Cell(ACTIVE, (actions.owe_agent_message,)),
         LeaveRequested: Cell(CLOSING, (actions.keep_as_context, actions.leave)),
         FinishRequested: Cell(CLOSING, (actions.leave, actions.end_finished)),
-        ChatParked: _UNSERVED,
+        ChatQuarantined: _UNSERVED,
         AgentLeft: Cell(ACTIVE, (actions.say_agent_left,)),
         TransferBegan: Cell(ACTIVE, (actions.say_transfer_began,)),
         ChatTransferred: Cell(ACTIVE, (actions.note_agent, actions.say_transferred)),
@@ -174,12 +176,12 @@ TABLE: dict[ChatState, Row] = {
         FinishRequested: Cell(CLOSING, (actions.answer_finished,)),
         CaseOpened: Cell(CLOSING, (actions.note_case,)),
         ChatRequested: Cell(CLOSING, (actions.note_session,)),
-        ChatEnded: Cell(CLOSING, (actions.salvage, actions.note_left)),
-        ChatRefused: Cell(CLOSING, (actions.salvage, actions.note_left)),
-        SessionExpired: Cell(CLOSING, (actions.salvage, actions.note_left)),
-        DeskUnreachable: Cell(CLOSING, (actions.stop_listening,)),
-        ChatParked: Cell(CLOSING, (actions.abandon,)),
-        DeskLeft: Cell(CLOSING, (actions.salvage, actions.note_left)),
+        ChatEnded: Cell(CLOSING, (actions.return_unsent, actions.note_left)),
+        ChatRefused: Cell(CLOSING, (actions.return_unsent, actions.note_left)),
+        SessionExpired: Cell(CLOSING, (actions.return_unsent, actions.note_left)),
+        DeskUnreachable: Cell(CLOSING, (actions.stop_polling,)),
+        ChatQuarantined: Cell(CLOSING, (actions.give_up_chat,)),
+        DeskLeft: Cell(CLOSING, (actions.return_unsent, actions.note_left)),
         BotTold: Cell(CLOSING, (actions.note_bot_told,)),
         BotUntold: Cell(CLOSING, (actions.note_bot_untold,)),
     },
@@ -267,7 +269,7 @@ class Chat:
             return
         unread = bool(record.to_agent) and not record.leaving and Lane.DESK not in self.busy
         if unread:
-            actions.salvage(self, None, step)
+            actions.return_unsent(self, None, step)
         # Without a session there is nothing to leave, once nothing is under way that could still bring one.
         leaving = record.leaving and (record.session is not None or Lane.DESK in self.busy)
         over = not (leaving or record.to_user or record.to_bot or record.to_agent)
@@ -281,9 +283,9 @@ class Chat:
         if self.record is None:
             return
         commands = {LANES[type(command)]: command for command in owed.commands(self.record, again=self.resumed)}
-        step.hush = Lane.POLL in self.busy and Lane.POLL not in commands
+        step.cancel_poll = Lane.POLL in self.busy and Lane.POLL not in commands
         step.commands += [command for lane, command in commands.items() if lane not in self.busy]
-        if step.hush:
+        if step.cancel_poll:
             self.busy.discard(Lane.POLL)
         self.busy.update(commands)
         self.resumed = False

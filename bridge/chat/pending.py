@@ -9,9 +9,9 @@ from bridge.commands import (
     Command,
     EnsureContact,
     LeaveDesk,
-    Listen,
     OpenCase,
     OpenSession,
+    Poll,
     RepairSession,
     RequestChat,
     SendToAgent,
@@ -87,4 +87,4 @@ def _from_desk(record: ChatRecord) -> Iterator[Command]:
     if record.session is None or not (record.requested and record.listening and record.session.listening):
         return
     if record.state is not ChatState.CLOSING or record.leaving:
-        yield Listen(record.session)
+        yield Poll(record.session)

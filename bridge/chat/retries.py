@@ -12,9 +12,9 @@ from bridge.commands import (
     Command,
     EnsureContact,
     LeaveDesk,
-    Listen,
     OpenCase,
     OpenSession,
+    Poll,
     RepairSession,
     RequestChat,
     SendToAgent,
@@ -53,7 +53,7 @@ LAST_WORDS_S = 10.0
 _PASSING = (RemoteUnavailable, SessionBroken, OutOfStep, PollOverlapped)
 
 
-class Patience(msgspec.Struct, frozen=True, kw_only=True):
+class TimeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long each kind of thing is tried. Seconds, but for `retries`: further tries at what was refused."""
 
     connect_s: float = 10.0
@@ -73,27 +73,27 @@ class Attempt(Protocol):
     since_ms: int
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class RetryDecision(msgspec.Struct, frozen=True):
     """Either another try in so many seconds, or the events that end it."""
 
     again_in_s: float | None
     events: tuple[Event, ...] = ()
 
 
-def after_failure(attempt: Attempt, error: BridgeError, patience: Patience, *, now_ms: int) -> Verdict:
+def after_failure(attempt: Attempt, error: BridgeError, time_limits: TimeLimits, *, now_ms: int) -> RetryDecision:
     """What follows when a command failed for the `attempt.tries`th time."""
     command = attempt.command
     spent_s = (now_ms - attempt.since_ms) / 1000
     moved = _session_moved(attempt, error, now_ms)
     if moved is not None:
-        return Verdict(None, moved)
-    pause_s = patience.overlap_pause_s if isinstance(error, PollOverlapped) else _pause_s(attempt, error)
-    if _passes(command, error) and spent_s + pause_s < _give_up_s(command, error, patience):
-        return Verdict(pause_s)
-    if isinstance(command, SendToUser | TellBot) and attempt.tries <= patience.retries:
-        return Verdict(backoff_s(attempt.tries, base_s=1.0))
+        return RetryDecision(None, moved)
+    pause_s = time_limits.overlap_pause_s if isinstance(error, PollOverlapped) else _pause_s(attempt, error)
+    if _passes(command, error) and spent_s + pause_s < _give_up_s(command, error, time_limits):
+        return RetryDecision(pause_s)
+    if isinstance(command, SendToUser | TellBot) and attempt.tries <= time_limits.retries:
+        return RetryDecision(backoff_s(attempt.tries, base_s=1.0))
     events = _END[type(command)](command, error)
-    return Verdict(None, tuple(_after(event, attempt.tries) for event in events))
+    return RetryDecision(None, tuple(_after(event, attempt.tries) for event in events))
 
 
 def _after(event: Event, tries: int) -> Event:
@@ -114,12 +114,12 @@ def _passes(command: Command, error: BridgeError) -> bool:
     return isinstance(error, _PASSING) or (isinstance(command, SendToAgent) and isinstance(error, SessionLost))
 
 
-def _give_up_s(command: Command, error: BridgeError, patience: Patience) -> float:
+def _give_up_s(command: Command, error: BridgeError, time_limits: TimeLimits) -> float:
     if isinstance(error, SessionLost):
         return LAST_WORDS_S
     if isinstance(error, PollOverlapped):
-        return patience.session_s
-    return _GIVE_UP_S[type(command)](patience)
+        return time_limits.session_s
+    return _GIVE_UP_S[type(command)](time_limits)
 
 
 def _session_moved(attempt: Attempt, error: BridgeError, now_ms: int) -> tuple[Event, ...] | None:
@@ -160,12 +160,12 @@ def _before_the_chat(command: RequestChat, error: BridgeError, now_ms: int) -> t
     return None
 
 
-_GIVE_UP_S: dict[type[Message], Callable[[Patience], float]] = {
+_GIVE_UP_S: dict[type[Message], Callable[[TimeLimits], float]] = {
     EnsureContact: lambda p: p.connect_s,
     OpenCase: lambda p: p.connect_s,
     OpenSession: lambda p: p.connect_s,
     RequestChat: lambda p: p.connect_s,
-    Listen: lambda p: p.session_s,
+    Poll: lambda p: p.session_s,
     RepairSession: lambda p: p.session_s,
     SendToAgent: lambda p: p.delivery_s,
     AttachFile: lambda p: p.file_s,
@@ -202,7 +202,7 @@ _END: dict[type[Message], Callable[[Any, BridgeError], tuple[Event, ...]]] = {
     OpenCase: _refused,
     OpenSession: _refused,
     RequestChat: _refused,
-    Listen: _expired,
+    Poll: _expired,
     RepairSession: _expired,
     SendToAgent: _unsaid,
     AttachFile: lambda command, error: (FileRejected(command.delivery.id, str(error)),),

@@ -22,7 +22,7 @@ class Step(msgspec.Struct, kw_only=True):
     answers: list[tuple[Ask, Answer]] = []
     commands: list[Command] = []
     ignored: list[str] = []
-    hush: bool = False
+    cancel_poll: bool = False
 
     @property
     def writes(self) -> bool:

@@ -15,7 +15,7 @@ from bridge.ops.endurance.gaps import Blow, longest_silence_s, percentile, takeo
 from bridge.ops.endurance.hosts import Host, Hosts
 from bridge.ops.endurance.load import Caller, Load
 from bridge.ops.endurance.redis_process import RedisProcess
-from bridge.ops.endurance.verdict import Verdict, judge, settle
+from bridge.ops.endurance.verdict import RetryDecision, judge, settle
 from bridge.ops.simulator import Simulator
 from bridge.ops.simulator.environ import sandbox_environ
 
@@ -38,21 +38,21 @@ class Soak:
         self._console = console
         self.blows: list[Blow] = []
 
-    def run(self, *, minutes: float) -> Verdict:
+    def run(self, *, minutes: float) -> RetryDecision:
         """Talks and kills for so long, then waits until all has arrived."""
         self._load.open()
         self._load.start(each_s=2 * len(self._load.talks) / MESSAGES_A_SECOND)
         end_s = time.monotonic() + minutes * 60
         while time.monotonic() < end_s:
             gevent.sleep(BETWEEN_KILLS_S)
-            self._strike()
+            self._remove()
         gevent.sleep(BETWEEN_KILLS_S)
         self._load.stop()
         self._console.print("waiting until everything has arrived…")
         settle(self._simulator, self._load)
         return judge(self._simulator, self._load)
 
-    def _strike(self) -> None:
+    def _remove(self) -> None:
         host = random.choice(self._hosts.all)
         if (len(self.blows) + 1) % HOST_EVERY:
             self._note("worker")
@@ -72,7 +72,7 @@ class Soak:
         self.blows.append(Blow(int(time.time() * 1000), kind))
 
 
-def report(simulator: Simulator, soak: Soak, verdict: Verdict) -> Table:
+def report(simulator: Simulator, soak: Soak, verdict: RetryDecision) -> Table:
     """What the soak found, one line a thing."""
     table = Table(title="Soak", show_header=False)
     rows: list[tuple[str, object]] = [

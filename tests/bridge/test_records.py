@@ -11,7 +11,7 @@ from bridge.messages import (
     ConnectRequest,
     ConnectRequested,
     FinishRequested,
-    FrontDoorEvent,
+    InboxEvent,
     LeaveRequested,
     Media,
     UserMessage,
@@ -155,7 +155,7 @@ def test_a_context_entry_is_read_as_it_was_written() -> None:
 
 # --- the inbox ------------------------------------------------------------------------------------------------------
 
-EVENTS: list[FrontDoorEvent] = [
+EVENTS: list[InboxEvent] = [
     ConnectRequested(REQUEST, Ask("replies", "1")),
     ConnectRequested(REQUEST),
     FinishRequested("5217331175599", Ask("replies", "2")),
@@ -165,7 +165,7 @@ EVENTS: list[FrontDoorEvent] = [
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_an_event_of_the_inbox_is_read_as_it_was_written_and_names_its_user(event: FrontDoorEvent) -> None:
+def test_an_event_of_the_inbox_is_read_as_it_was_written_and_names_its_user(event: InboxEvent) -> None:
     assert decode_event(encode_event(event)) == event
     assert event.user_id == "5217331175599"
 

@@ -55,7 +55,7 @@ class Prechat(msgspec.Struct, frozen=True):
     case_id: str
 
 
-class Heard(msgspec.Struct, frozen=True):
+class PolledBatch(msgspec.Struct, frozen=True):
     """What one poll brought: the session as it is now, the events in order, the names of what was not understood."""
 
     session: LiveAgentSession
@@ -157,23 +157,23 @@ class LiveAgentCodec:
         patience_s = session.poll_timeout_s + 5
         return msgspec.structs.replace(call, read_timeout_s=patience_s, total_timeout_s=patience_s)
 
-    def heard(self, session: LiveAgentSession, reply: HttpReply) -> Heard:
+    def heard(self, session: LiveAgentSession, reply: HttpReply) -> PolledBatch:
         """What a poll brought. A batch that was taken before (`sequence` ≤ `ack`) brings nothing (§2.3).
 
         Raises PollOverlapped, SessionLost, SessionBroken, RemoteUnavailable, RemoteRefused.
         """
         if reply.status == 204:
-            return Heard(_restored(session))
+            return PolledBatch(_restored(session))
         if reply.status == 409:
             raise PollOverlapped(f"{_WHO}: {reply.text}", status=409)
         _raise_for_session(reply)
         batch = parse(reply, _Batch)
         if batch.sequence <= session.ack:
-            return Heard(session)
+            return PolledBatch(session)
         acked = msgspec.structs.replace(session, ack=batch.sequence, offset=_offset(batch.offset, session.offset))
         reader = EventReader(acked)
         events, unknown = reader.read(batch.messages)
-        return Heard(_restored(reader.session), events, unknown)
+        return PolledBatch(_restored(reader.session), events, unknown)
 
     # --- repairing --------------------------------------------------------------------------------------------------
 

@@ -29,9 +29,9 @@ from gevent.event import Event
 from bridge.actors.base import Ref, mailbox_length, tell
 from bridge.actors.chats import journal as recorder
 from bridge.actors.chats import polling as listening
-from bridge.actors.chats.interconnection import Interconnection, Surroundings
+from bridge.actors.chats.interconnection import ChatContext, Interconnection
 from bridge.actors.chats.registry import InterconnectionRegistry
-from bridge.actors.inbox.redis import Feed
+from bridge.actors.inbox.redis import InboxReader
 from bridge.actors.inbox.replies import Replies
 from bridge.actors.leases import Lease
 from bridge.actors.protocol import (
@@ -39,8 +39,8 @@ from bridge.actors.protocol import (
     Drained,
     DrainPartitions,
     Entry,
+    Failed,
     Failure,
-    Fallen,
     Idle,
     Outcome,
     PartitionGained,
@@ -53,15 +53,15 @@ from bridge.actors.protocol import (
 from bridge.actors.store.store import Commit, Store
 from bridge.chat.machine import Chat
 from bridge.chat.policy import Policy
-from bridge.chat.retries import Patience
+from bridge.chat.retries import TimeLimits
 from bridge.commands import (
     LANES,
     EnsureContact,
     Lane,
     LeaveDesk,
-    Listen,
     OpenCase,
     OpenSession,
+    Poll,
     RequestChat,
     SendToAgent,
     SendToUser,
@@ -88,7 +88,7 @@ from bridge.messages import (
     Answer,
     ConnectRequested,
     FinishRequested,
-    FrontDoorEvent,
+    InboxEvent,
     Message,
     UserMessage,
     UserMessageReceived,
@@ -141,7 +141,7 @@ class Outside:
 
     def hears(self, request: Request, *events: BridgeEvent) -> None:
         """A poll brings these events, and its ack goes on."""
-        assert isinstance(request.command, Listen)
+        assert isinstance(request.command, Poll)
         session = request.command.session
         self.done(request, SessionPolled(msgspec.structs.replace(session, ack=session.ack + 1)), *events)
 
@@ -161,10 +161,10 @@ class Line:
         self.place = place
         self.store = place.store()
         self.outside = Outside(self.store)
-        self.around = Surroundings(
+        self.around = ChatContext(
             self.store,
             Policy(words=words, bot_delay_s=bot_delay_s, max_wait_s=max_wait_s),
-            Patience(**options),
+            TimeLimits(**options),
             self.outside.send,
             self.outside.poll,
         )
@@ -172,19 +172,19 @@ class Line:
         self.lease: Lease = take(self.store, USER)
         self._entries = 0
 
-    def begin(self, record: ChatRecord | None = None, *, guard_s: float = 0.0) -> Ref:
+    def begin(self, record: ChatRecord | None = None, *, first_poll_delay_s: float = 0.0) -> Ref:
         """Starts it, with a chat that is on record or with none."""
         if record is not None:
             self.store.commit(self.lease, Commit(user_id=USER, record=record))
         stored = self.store.chat(USER)
         self.ref: Ref = Interconnection.start(
-            self.around, USER, self.lease, registry=self.heard.ref, record=stored, guard_s=guard_s
+            self.around, USER, self.lease, registry=self.heard.ref, record=stored, first_poll_delay_s=first_poll_delay_s
         )
         if stored is not None:
             self.ref.tell(Resume())
         return self.ref
 
-    def entry(self, event: FrontDoorEvent) -> str:
+    def entry(self, event: InboxEvent) -> str:
         """Lays an event into the inbox and tells it, as the feed and the registry do."""
         self.store.ask(event)
         entry_id, _ = self.store.inbox_of(USER)[-1]
@@ -239,17 +239,17 @@ def test_a_chat_opens_step_by_step_and_each_is_written_before_the_next_is_asked(
     out.done(out.wait_for(OpenCase), CaseOpened("500"))
     out.done(out.wait_for(OpenSession), SessionOpened(session))
     out.done(out.wait_for(RequestChat), ChatRequested(session.stepped(1)))
-    out.hears(out.wait_for(Listen), ChatQueued(2))
+    out.hears(out.wait_for(Poll), ChatQueued(2))
     out.wait_for(SendToUser)
-    out.wait_for(Listen, 2)
+    out.wait_for(Poll, 2)
     kinds = [type(request.command) for request in out.asked]
     written: dict[type, Any] = dict(zip(kinds, out.written, strict=True))
-    assert set(kinds) == {EnsureContact, OpenCase, OpenSession, RequestChat, Listen, SendToUser}
+    assert set(kinds) == {EnsureContact, OpenCase, OpenSession, RequestChat, Poll, SendToUser}
     assert all(out.written), "something was asked before the chat was on record"
     assert written[OpenCase].contact_id == "003"
     assert written[OpenSession].case_id == "500"
     assert written[RequestChat].session == session
-    assert (written[Listen].requested, written[Listen].session.sequence, written[Listen].session.ack) == (True, 1, 0)
+    assert (written[Poll].requested, written[Poll].session.sequence, written[Poll].session.ack) == (True, 1, 0)
     assert line.record.state is ChatState.ON_HOLD
     assert line.place.inbox(USER) == []
 
@@ -257,9 +257,9 @@ def test_a_chat_opens_step_by_step_and_each_is_written_before_the_next_is_asked(
 def test_the_ack_is_written_with_what_came_before_the_next_poll_confirms_it(line: Line) -> None:
     line.begin(active_chat(USER))
     out = line.outside
-    out.hears(out.wait_for(Listen), AgentWrote("uno"), AgentWrote("dos"))
-    command = out.command(Listen, 2)
-    written = out.written[out.asked.index(out.of(Listen)[1])]
+    out.hears(out.wait_for(Poll), AgentWrote("uno"), AgentWrote("dos"))
+    command = out.command(Poll, 2)
+    written = out.written[out.asked.index(out.of(Poll)[1])]
     assert written is not None
     assert written.session is not None
     assert [owed.text for owed in written.to_user] == ["uno", "dos"]
@@ -319,22 +319,22 @@ def test_an_answer_that_cannot_be_given_stops_nothing(line: Line, monkeypatch: p
     line.begin(active_chat(USER))
     line.entry(FinishRequested(USER, replies.expect()))
     line.outside.wait_for(LeaveDesk)
-    assert line.heard.of(Fallen) == []
+    assert line.heard.of(Failed) == []
 
 
 def test_what_was_said_before_is_read_when_the_agent_comes(line: Line) -> None:
     line.begin(active_chat(USER, state=ChatState.ON_HOLD, agent_name=""))
     line.store.post(said("antes"), None)
-    line.outside.hears(line.outside.wait_for(Listen), ChatEstablished("Luz"))
+    line.outside.hears(line.outside.wait_for(Poll), ChatEstablished("Luz"))
     assert "antes" in line.outside.command(SendToAgent).delivery.text
 
 
 def test_an_event_that_the_state_does_not_know_changes_nothing(line: Line) -> None:
     line.begin(active_chat(USER))
-    poll = line.outside.wait_for(Listen)
+    poll = line.outside.wait_for(Poll)
     before = line.record
     line.outside.done(poll, ContactReady("another"))
-    line.outside.wait_for(Listen, 2)
+    line.outside.wait_for(Poll, 2)
     assert line.record == before
 
 
@@ -344,7 +344,7 @@ def test_an_event_that_the_state_does_not_know_changes_nothing(line: Line) -> No
 def test_a_chat_that_ends_is_over_only_when_nothing_is_owed(line: Line) -> None:
     line.begin(active_chat(USER))
     out = line.outside
-    out.hears(out.wait_for(Listen), AgentWrote("adiós"), ChatEnded("agent", served=True))
+    out.hears(out.wait_for(Poll), AgentWrote("adiós"), ChatEnded("agent", served=True))
     bye = out.wait_for(SendToUser)
     assert (line.record.state, line.ended) == (ChatState.CLOSING, None)
     out.done(bye, DeliveredToUser(out.command(SendToUser).delivery.id))
@@ -358,7 +358,7 @@ def test_a_chat_that_ends_is_over_only_when_nothing_is_owed(line: Line) -> None:
 def test_one_who_is_told_more_after_the_end_begins_anew(line: Line) -> None:
     line.begin(active_chat(USER))
     out = line.outside
-    out.hears(out.wait_for(Listen), ChatEnded("agent", served=True))
+    out.hears(out.wait_for(Poll), ChatEnded("agent", served=True))
     out.done(out.wait_for(TellBot), BotTold())
     line.heard.wait_for(Idle)
     old = line.ended
@@ -371,14 +371,14 @@ def test_one_who_is_told_more_after_the_end_begins_anew(line: Line) -> None:
 def test_a_poll_is_ended_when_nothing_more_is_expected_of_it(line: Line) -> None:
     line.begin(active_chat(USER))
     out = line.outside
-    poll = out.wait_for(Listen)
+    poll = out.wait_for(Poll)
     line.entry(FinishRequested(USER))
     leaving = out.wait_for(LeaveDesk)
     assert out.is_held(poll), "the agent's last words may come until we left"
     out.done(leaving, DeskLeft())
     wait_for(lambda: not out.is_held(poll))
     line.handled()
-    assert len(out.of(Listen)) == 1
+    assert len(out.of(Poll)) == 1
 
 
 def test_a_restored_chat_that_owes_nothing_more_is_written_down_as_over(line: Line) -> None:
@@ -393,7 +393,7 @@ def test_the_bot_is_told_after_its_delay_and_not_before(embedded: Place) -> None
     line = Line(embedded, bot_delay_s={"success": 0.15})
     line.begin(active_chat(USER))
     out, began_s = line.outside, time.monotonic()
-    out.hears(out.wait_for(Listen), ChatEnded("agent", served=True))
+    out.hears(out.wait_for(Poll), ChatEnded("agent", served=True))
     out.wait_for(TellBot)
     assert 0.14 <= time.monotonic() - began_s < 1.0
 
@@ -417,7 +417,7 @@ def test_the_wait_on_hold_ends_as_the_operator_wants(embedded: Place) -> None:
     line = Line(embedded, max_wait_s=0.15)
     line.begin(active_chat(USER, state=ChatState.CONNECTING, agent_name=""))
     out, began_s = line.outside, time.monotonic()
-    out.hears(out.wait_for(Listen), ChatQueued(1))
+    out.hears(out.wait_for(Poll), ChatQueued(1))
     out.wait_for(LeaveDesk)
     assert 0.14 <= time.monotonic() - began_s < 1.0
     assert line.record.to_bot is not None
@@ -499,14 +499,14 @@ def test_one_direction_that_fails_does_not_hold_up_the_other(line: Line) -> None
     line.begin(active_chat(USER, "hola"))
     out = line.outside
     out.failed(out.wait_for(SendToAgent), RemoteUnavailable("down", retry_after_s=60.0))
-    out.hears(out.wait_for(Listen), AgentWrote("¿sí?"))
+    out.hears(out.wait_for(Poll), AgentWrote("¿sí?"))
     assert out.command(SendToUser).delivery.text == "¿sí?"
 
 
 def test_a_late_outcome_is_dropped(line: Line) -> None:
     line.begin(active_chat(USER, "hola"))
     out = line.outside
-    poll, text = out.wait_for(Listen), out.wait_for(SendToAgent)
+    poll, text = out.wait_for(Poll), out.wait_for(SendToAgent)
     for _ in range(3):
         out.failed(out.of(SendToAgent)[-1], SessionBroken("503"))
         line.handled()
@@ -521,32 +521,32 @@ def test_a_late_outcome_is_dropped(line: Line) -> None:
     line.ref.tell(RetryDue(Lane.POLL, poll.token))
     line.handled()
     assert line.record == before
-    assert line.heard.of(Fallen) == []
+    assert line.heard.of(Failed) == []
 
 
 def test_an_outcome_that_comes_twice_counts_once(line: Line) -> None:
     line.begin(active_chat(USER))
     out = line.outside
-    poll = out.wait_for(Listen)
+    poll = out.wait_for(Poll)
     out.hears(poll, AgentWrote("una vez"))
     out.hears(poll, AgentWrote("una vez"))
     line.handled()
     assert [owed.text for owed in line.record.to_user] == ["una vez"]
-    assert len(out.of(Listen)) == 2
+    assert len(out.of(Poll)) == 2
 
 
 def test_a_desk_that_says_nothing_new_at_once_and_again_is_asked_slowly(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "HASTY_S", 0.15)
+    monkeypatch.setattr(listening, "EMPTY_POLL_S", 0.15)
     line.begin(active_chat(USER))
     out = line.outside
     ends_s = time.monotonic() + 0.6
     while time.monotonic() < ends_s:
-        number = len(out.of(Listen))
-        out.done(out.wait_for(Listen, number or 1))
-        wait_for(lambda number=number: len(out.of(Listen)) > number)  # type: ignore[misc]
-    assert 5 <= len(out.of(Listen)) <= 12
+        number = len(out.of(Poll))
+        out.done(out.wait_for(Poll, number or 1))
+        wait_for(lambda number=number: len(out.of(Poll)) > number)  # type: ignore[misc]
+    assert 5 <= len(out.of(Poll)) <= 12
 
 
 # --- the store is away ------------------------------------------------------------------------------------------------
@@ -576,7 +576,7 @@ def test_a_step_waits_for_the_store_and_nothing_is_asked_before_it_is_written(
 ) -> None:
     line.begin(active_chat(USER))
     out = line.outside
-    poll = out.wait_for(Listen)
+    poll = out.wait_for(Poll)
     away = Away(line.store, "commit", monkeypatch)
     away.left = 5
     away.then = lambda: out.asked.append(Request(OpenSession(), line.ref, 0))
@@ -593,7 +593,7 @@ def test_context_that_cannot_be_read_is_waited_for(line: Line, monkeypatch: pyte
     line.begin(on_hold())
     line.store.post(said("antes"), None)
     Away(line.store, "context", monkeypatch).left = 1
-    line.outside.hears(line.outside.wait_for(Listen), ChatEstablished("Luz"))
+    line.outside.hears(line.outside.wait_for(Poll), ChatEstablished("Luz"))
     assert "antes" in line.outside.command(SendToAgent).delivery.text
 
 
@@ -602,7 +602,7 @@ def test_nobody_waits_for_the_store_past_the_end_of_the_lease(
     line: Line, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     line.begin(on_hold())
-    poll = line.outside.wait_for(Listen)
+    poll = line.outside.wait_for(Poll)
     away = Away(line.store, method, monkeypatch)
     away.left, away.then = 3, line.lease.give_up
     line.outside.hears(poll, ChatEstablished("Luz"))
@@ -628,7 +628,7 @@ def fence_by_time(line: Line) -> None:
 def test_one_who_is_fenced_stops_with_its_poll_and_does_nothing_more(line: Line, fence: Callable[[Line], None]) -> None:
     line.begin(active_chat(USER, "hola"))
     out = line.outside
-    poll, text = out.wait_for(Listen), out.wait_for(SendToAgent)
+    poll, text = out.wait_for(Poll), out.wait_for(SendToAgent)
     fence(line)
     before = line.place.everything()
     asked = len(out.asked)
@@ -640,14 +640,14 @@ def test_one_who_is_fenced_stops_with_its_poll_and_does_nothing_more(line: Line,
     settle()
     assert line.place.everything() == before
     assert len(out.asked) == asked
-    assert line.heard.of(Fallen) == [], "the next owner has the chat: nobody here may raise it again"
+    assert line.heard.of(Failed) == [], "the next owner has the chat: nobody here may raise it again"
     assert line.heard.of(Drained) == [Drained(USER)]
 
 
 def test_one_who_is_stopped_takes_its_poll_and_its_timers_along(line: Line) -> None:
     line.begin(active_chat(USER, "hola"))
     out = line.outside
-    poll = out.wait_for(Listen)
+    poll = out.wait_for(Poll)
     out.failed(out.wait_for(SendToAgent), RemoteUnavailable("500", retry_after_s=0.05))
     line.handled()
     line.ref.stop()
@@ -688,18 +688,18 @@ def test_one_who_fell_says_so_once_ends_its_poll_and_is_deaf_from_then_on(
     Stumbling("bad", monkeypatch)
     line.begin(active_chat(USER))
     out = line.outside
-    poll = out.wait_for(Listen)
+    poll = out.wait_for(Poll)
     before = line.record
     for text in ("bad", "good", "good"):
         line.says(text)
-    [fallen] = line.heard.wait_for(Fallen)
-    assert fallen == Fallen(USER, "ZeroDivisionError on Entry")
+    [fallen] = line.heard.wait_for(Failed)
+    assert fallen == Failed(USER, "ZeroDivisionError on Entry")
     wait_for(lambda: not out.is_held(poll))
     out.hears(poll, AgentWrote("late"))
     assert line.ref.ask(Snapshot(), timeout=5) is None
     assert line.record == before, "it built on what was never written"
     assert len(line.place.inbox(USER)) == 3
-    assert line.heard.of(Fallen) == [fallen]
+    assert line.heard.of(Failed) == [fallen]
 
 
 class House:
@@ -710,7 +710,7 @@ class House:
         self.outside = self.line.outside
         self.started: list[Ref] = []
         self.registry: Ref = InterconnectionRegistry.start(self._start)
-        self.feed = Feed(place.connections.client(), place.keys, registry=self.registry)
+        self.feed = InboxReader(place.connections.client(), place.keys, registry=self.registry)
 
     def open(self, record: ChatRecord) -> None:
         store, lease = self.line.store, self.line.lease
@@ -736,9 +736,11 @@ class House:
             self.outside.done(request, DeliveredToAgent(command.delivery.id, command.session.stepped(number)))
         return [read[number] for number in sorted(read)]
 
-    def _start(self, user_id: str, lease: Lease, *, registry: Ref, record: ChatRecord | None, guard_s: float) -> Ref:
+    def _start(
+        self, user_id: str, lease: Lease, *, registry: Ref, record: ChatRecord | None, first_poll_delay_s: float
+    ) -> Ref:
         ref: Ref = Interconnection.start(
-            self.line.around, user_id, lease, registry=registry, record=record, guard_s=guard_s
+            self.line.around, user_id, lease, registry=registry, record=record, first_poll_delay_s=first_poll_delay_s
         )
         self.started.append(ref)
         return ref
@@ -746,7 +748,7 @@ class House:
 
 @pytest.fixture
 def house(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setattr("bridge.actors.chats.registry.RAISED_GUARD_S", 0.01)
+    monkeypatch.setattr("bridge.actors.chats.registry.RESTARTED_POLL_DELAY_S", 0.01)
     house = House(place)
     yield house
     house.feed.stop()
@@ -758,7 +760,7 @@ def test_after_an_unforeseen_error_the_chat_goes_on_with_nothing_lost_and_nothin
     Stumbling("3", monkeypatch)
     texts = [str(number) for number in range(1, 9)]
     house.open(active_chat(USER))
-    house.outside.wait_for(Listen)
+    house.outside.wait_for(Poll)
     house.posts(*texts)
     assert house.agent_reads(len(texts)) == texts
     wait_for(lambda: house.line.place.inbox(USER) == [] and house.line.record.to_agent == [])
@@ -774,10 +776,12 @@ def test_one_who_is_raised_waits_for_a_store_that_is_away(
     line.store.ask(received("hola"))
     away = Away(line.store, method, monkeypatch)
     away.left = 1
-    line.ref = Interconnection.start(line.around, USER, line.lease, registry=line.heard.ref, record=None, guard_s=0.0)
+    line.ref = Interconnection.start(
+        line.around, USER, line.lease, registry=line.heard.ref, record=None, first_poll_delay_s=0.0
+    )
     line.ref.tell(Resume(reload=True))
     assert line.outside.command(SendToAgent).delivery.text == "hola"
-    assert line.heard.of(Fallen) == []
+    assert line.heard.of(Failed) == []
 
 
 def test_an_entry_that_was_found_at_a_reload_counts_once_when_it_is_told_as_well(line: Line) -> None:
@@ -786,7 +790,9 @@ def test_an_entry_that_was_found_at_a_reload_counts_once_when_it_is_told_as_well
     for event in events:
         line.store.ask(event)
     entry_ids = line.place.inbox(USER)
-    line.ref = Interconnection.start(line.around, USER, line.lease, registry=line.heard.ref, record=None, guard_s=0.0)
+    line.ref = Interconnection.start(
+        line.around, USER, line.lease, registry=line.heard.ref, record=None, first_poll_delay_s=0.0
+    )
     line.ref.tell(Resume(reload=True))
     for entry_id, event in zip(entry_ids, events, strict=True):
         line.ref.tell(Entry(line.lease.partition, entry_id, event))
@@ -794,7 +800,7 @@ def test_an_entry_that_was_found_at_a_reload_counts_once_when_it_is_told_as_well
     line.handled()
     assert [owed.text for owed in line.record.to_agent] == ["1", "2", "3"]
     out = line.outside
-    out.hears(out.wait_for(Listen), ChatEnded("agent", served=True))
+    out.hears(out.wait_for(Poll), ChatEnded("agent", served=True))
     out.done(out.wait_for(SendToAgent), DeliveredToAgent("c-a1", desk_session(sequence=1)))
     out.done(out.wait_for(TellBot), BotTold())
     assert line.heard.wait_for(Idle) == [Idle(USER, 3)]
@@ -806,10 +812,10 @@ def test_an_error_in_the_answer_of_a_poll_has_the_poll_made_again_with_the_same_
     Stumbling("¿hola?", monkeypatch)
     house.open(active_chat(USER))
     out = house.outside
-    first = out.wait_for(Listen)
+    first = out.wait_for(Poll)
     out.hears(first, AgentWrote("¿hola?"))
-    again = out.wait_for(Listen, 2)
-    assert out.command(Listen, 2).session == out.command(Listen).session
+    again = out.wait_for(Poll, 2)
+    assert out.command(Poll, 2).session == out.command(Poll).session
     out.hears(again, AgentWrote("¿hola?"))
     assert out.command(SendToUser).delivery.text == "¿hola?"
     assert [owed.text for owed in house.line.record.to_user] == ["¿hola?"]
@@ -821,7 +827,7 @@ def test_a_chat_that_an_entry_fells_again_and_again_ends_where_everybody_sees_it
     Stumbling("poison", monkeypatch, times=1000)
     house.open(active_chat(USER))
     out = house.outside
-    out.wait_for(Listen)
+    out.wait_for(Poll)
     house.posts("fine", "poison", "later")
     out.done(out.wait_for(LeaveDesk), DeskLeft())
     assert out.command(TellBot).state == "timeout"
@@ -833,14 +839,14 @@ def test_a_chat_that_an_entry_fells_again_and_again_ends_where_everybody_sees_it
     assert len(house.started) == 5
     assert house.line.store.post(said("even later"), None) == "context"
     wait_for(lambda: not any(ref.is_alive() for ref in house.started))
-    assert not any(out.is_held(poll) for poll in out.of(Listen))
+    assert not any(out.is_held(poll) for poll in out.of(Poll))
 
 
 def test_a_chat_that_cannot_even_be_ended_stays_on_record_and_nobody_begins_another(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     house.open(active_chat(USER))
-    house.outside.wait_for(Listen)
+    house.outside.wait_for(Poll)
     before = house.line.record
 
     def stumble(*args: object, **options: object) -> None:
@@ -863,24 +869,24 @@ def test_a_chat_that_cannot_even_be_ended_stays_on_record_and_nobody_begins_anot
 def test_the_first_poll_waits_for_the_guard_and_what_is_owed_does_not(line: Line) -> None:
     owed = [Delivery(id="c-u1", text="¿hola?", owed_since_ms=now_ms())]
     began_s = time.monotonic()
-    line.begin(active_chat(USER, "hola", to_user=owed), guard_s=0.2)
+    line.begin(active_chat(USER, "hola", to_user=owed), first_poll_delay_s=0.2)
     out = line.outside
     out.wait_for(SendToAgent)
     out.wait_for(SendToUser)
     assert time.monotonic() - began_s < 0.15
-    assert out.of(Listen) == []
-    poll = out.wait_for(Listen)
+    assert out.of(Poll) == []
+    poll = out.wait_for(Poll)
     assert 0.2 <= time.monotonic() - began_s < 0.5
     out.hears(poll, AgentWrote("sí"))
     began_s = time.monotonic()
-    out.wait_for(Listen, 2)
+    out.wait_for(Poll, 2)
     assert time.monotonic() - began_s < 0.1
 
 
 def test_a_restored_chat_polls_on_from_its_ack_and_repeats_under_the_same_number(line: Line) -> None:
     session = desk_session(ack=7, sequence=4)
     line.begin(active_chat(USER, "hola", session=session))
-    assert line.outside.command(Listen).session.ack == 7
+    assert line.outside.command(Poll).session.ack == 7
     command = line.outside.command(SendToAgent)
     assert (command.session.sequence, command.delivery.id) == (4, "c-a1")
 
@@ -892,7 +898,7 @@ def test_a_restored_case_is_looked_for_before_another_is_opened(line: Line) -> N
 
 def test_one_at_rest_says_so_at_once(line: Line) -> None:
     line.begin(active_chat(USER))
-    poll = line.outside.wait_for(Listen)
+    poll = line.outside.wait_for(Poll)
     line.ref.tell(Drain())
     line.heard.wait_for(Drained)
     wait_for(lambda: not line.outside.is_held(poll))
@@ -951,7 +957,7 @@ def test_draining_overtakes_a_try_that_has_just_become_due(line: Line, monkeypat
 def test_a_chat_that_ends_while_it_drains_is_at_rest_and_over(line: Line) -> None:
     line.begin(active_chat(USER))
     out = line.outside
-    out.hears(out.wait_for(Listen), ChatEnded("agent", served=True))
+    out.hears(out.wait_for(Poll), ChatEnded("agent", served=True))
     told = out.wait_for(TellBot)
     line.ref.tell(Drain())
     line.handled()
@@ -993,7 +999,7 @@ def test_a_house_is_drained_as_soon_as_its_chats_are(house: House) -> None:
 
 def test_it_says_how_it_is(line: Line) -> None:
     line.begin(active_chat(USER, "uno", "dos", session=desk_session(ack=3, sequence=5)))
-    line.outside.wait_for(Listen)
+    line.outside.wait_for(Poll)
     snapshot = line.handled()
     shown = {name: snapshot[name] for name in ("user", "state", "ack", "sequence", "owed_to_agent", "agent", "mailbox")}
     assert shown == {
@@ -1005,7 +1011,7 @@ def test_it_says_how_it_is(line: Line) -> None:
         "agent": "Luz",
         "mailbox": 0,
     }
-    assert snapshot["under_way"] == {"desk": "SendToAgent", "poll": "Listen"}
+    assert snapshot["under_way"] == {"desk": "SendToAgent", "poll": "Poll"}
     assert "key" not in str(snapshot), "the session's key is a secret"
 
 

@@ -12,14 +12,14 @@ from gevent.event import Event
 
 from bridge.actors.base import Ref
 from bridge.actors.chats import registry as registry_module
-from bridge.actors.chats.registry import FALLS_ALLOWED, InterconnectionRegistry
+from bridge.actors.chats.registry import FAILURES_ALLOWED, InterconnectionRegistry
 from bridge.actors.leases import Lease
 from bridge.actors.protocol import (
     Drain,
     Drained,
     DrainPartitions,
     Entry,
-    Fallen,
+    Failed,
     Idle,
     PartitionGained,
     PartitionLost,
@@ -34,11 +34,11 @@ from bridge.records import ChatRecord
 class Started:
     """An interconnection that was started: what it was started with, and what it hears."""
 
-    def __init__(self, user_id: str, lease: Lease, record: ChatRecord | None, guard_s: float) -> None:
+    def __init__(self, user_id: str, lease: Lease, record: ChatRecord | None, first_poll_delay_s: float) -> None:
         self.user_id = user_id
         self.lease = lease
         self.record = record
-        self.guard_s = guard_s
+        self.first_poll_delay_s = first_poll_delay_s
         self.heard = Heard()
 
     @property
@@ -60,14 +60,18 @@ class Office:
         self.ref: Ref = InterconnectionRegistry.start(self._start)
         self._entries = 0
 
-    def _start(self, user_id: str, lease: Lease, *, registry: Ref, record: ChatRecord | None, guard_s: float) -> Ref:
+    def _start(
+        self, user_id: str, lease: Lease, *, registry: Ref, record: ChatRecord | None, first_poll_delay_s: float
+    ) -> Ref:
         assert registry == self.ref
-        self.started.append(Started(user_id, lease, record, guard_s))
+        self.started.append(Started(user_id, lease, record, first_poll_delay_s))
         return self.started[-1].heard.ref
 
-    def gains(self, partition: int, *records: ChatRecord, guard_s: float = 1.0, held_s: float = LONG_S) -> Lease:
+    def gains(
+        self, partition: int, *records: ChatRecord, first_poll_delay_s: float = 1.0, held_s: float = LONG_S
+    ) -> Lease:
         lease = self.leases[partition] = Lease(partition, f"w:{partition}", deadline_s=time.monotonic() + held_s)
-        self.ref.tell(PartitionGained(lease, records, guard_s))
+        self.ref.tell(PartitionGained(lease, records, first_poll_delay_s))
         return lease
 
     def entry(self, user: str, text: str = "hola", *, partition: int = 1) -> None:
@@ -114,10 +118,13 @@ def test_a_users_entries_go_to_one_interconnection_in_order(office: Office) -> N
 
 def test_open_chats_of_a_gained_partition_go_on_from_their_records(office: Office) -> None:
     ana, luis = chat_record("ana"), chat_record("luis")
-    lease = office.gains(1, ana, luis, guard_s=3.0)
+    lease = office.gains(1, ana, luis, first_poll_delay_s=3.0)
     office.entry("ana", "1")
     office.handled()
-    assert [(one.record, one.guard_s, one.lease) for one in office.started] == [(ana, 3.0, lease), (luis, 3.0, lease)]
+    assert [(one.record, one.first_poll_delay_s, one.lease) for one in office.started] == [
+        (ana, 3.0, lease),
+        (luis, 3.0, lease),
+    ]
     assert office.of("ana")[0].heard[0] == Resume(), "what the record owes comes before what is new"
     assert office.of("ana")[0].texts == ["1"]
 
@@ -180,11 +187,11 @@ def test_idle_of_somebody_unknown_changes_nothing(office: Office) -> None:
 
 def test_one_who_fell_is_raised_again_from_the_record(office: Office) -> None:
     lease = office.gains(1, chat_record("ana"))
-    office.told(Fallen("ana", "KeyError on Entry"))
+    office.told(Failed("ana", "KeyError on Entry"))
     first, second = office.of("ana")
     assert not first.alive
     assert (second.heard[0], second.lease) == (Resume(reload=True), lease)
-    assert second.guard_s >= 1.0, "the poll of the one who fell may still be held"
+    assert second.first_poll_delay_s >= 1.0, "the poll of the one who fell may still be held"
     office.entry("ana", "later")
     office.handled()
     assert (first.texts, second.texts) == ([], ["later"])
@@ -194,18 +201,18 @@ def test_one_who_fell_is_raised_again_from_the_record(office: Office) -> None:
 
 def fall(office: Office, times: int) -> None:
     for _ in range(times):
-        office.told(Fallen("ana", "KeyError on Entry"))
+        office.told(Failed("ana", "KeyError on Entry"))
 
 
 def test_one_who_falls_more_than_three_times_in_a_minute_is_raised_to_end_the_chat(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
     office.gains(1, chat_record("ana"), chat_record("luis"))
-    fall(office, FALLS_ALLOWED)
+    fall(office, FAILURES_ALLOWED)
     raised = [one.heard.of(Resume) for one in office.of("ana")[1:]]
     assert raised == [[Resume(reload=True)]] * 3
     fall(office, 1)
-    assert office.of("ana")[-1].heard.of(Resume) == [Resume(reload=True, parked="KeyError on Entry")]
+    assert office.of("ana")[-1].heard.of(Resume) == [Resume(reload=True, quarantine="KeyError on Entry")]
     assert [one.alive for one in office.of("ana")] == [False] * 4 + [True]
     assert "fell 4 times, so its chat is ended: KeyError on Entry" in caplog.text
     assert office.of("luis")[0].alive
@@ -215,13 +222,13 @@ def test_one_who_falls_more_than_three_times_in_a_minute_is_raised_to_end_the_ch
 
 def test_one_who_falls_even_then_is_not_raised_again(office: Office) -> None:
     office.gains(1, chat_record("ana"))
-    fall(office, FALLS_ALLOWED + 2)
+    fall(office, FAILURES_ALLOWED + 2)
     assert [one.alive for one in office.of("ana")] == [False] * 5
 
 
 def test_nobody_begins_a_second_chat_for_one_who_is_not_raised_again(office: Office) -> None:
     office.gains(1, chat_record("ana"))
-    fall(office, FALLS_ALLOWED + 2)
+    fall(office, FAILURES_ALLOWED + 2)
     office.entry("ana", "is anybody there?")
     office.entry("luis", "hola")
     office.handled()
@@ -231,7 +238,7 @@ def test_nobody_begins_a_second_chat_for_one_who_is_not_raised_again(office: Off
 
 def test_one_who_is_not_raised_again_is_tried_by_the_next_owner(office: Office) -> None:
     office.gains(1, chat_record("ana"))
-    fall(office, FALLS_ALLOWED + 2)
+    fall(office, FAILURES_ALLOWED + 2)
     office.told(PartitionLost(1))
     office.gains(1, chat_record("ana"))
     office.entry("ana", "again")
@@ -250,17 +257,17 @@ def test_falls_long_apart_park_nobody(office: Office, monkeypatch: pytest.Monkey
     clock = Clock()
     monkeypatch.setattr(registry_module, "time", clock)
     office.gains(1, chat_record("ana"))
-    for _ in range(3 * FALLS_ALLOWED):
-        office.told(Fallen("ana", "KeyError on Entry"))
+    for _ in range(3 * FAILURES_ALLOWED):
+        office.told(Failed("ana", "KeyError on Entry"))
         clock.now_s += 30.0
     assert office.of("ana")[-1].alive
-    assert len(office.of("ana")) == 3 * FALLS_ALLOWED + 1
+    assert len(office.of("ana")) == 3 * FAILURES_ALLOWED + 1
 
 
 def test_nobody_is_raised_on_a_partition_that_is_lost(office: Office) -> None:
     office.gains(1, chat_record("ana"))
     office.told(PartitionLost(1))
-    office.told(Fallen("ana", "KeyError on Entry"))
+    office.told(Failed("ana", "KeyError on Entry"))
     assert len(office.started) == 1
     assert not office.started[0].alive
 
@@ -313,7 +320,7 @@ def test_draining_does_not_wait_past_its_deadline(office: Office) -> None:
     assert 0.1 <= time.monotonic() - began_s < 1.0
 
 
-@pytest.mark.parametrize("end", [Fallen("ana", "KeyError on Entry"), PartitionLost(1)], ids=["fallen", "lost"])
+@pytest.mark.parametrize("end", [Failed("ana", "KeyError on Entry"), PartitionLost(1)], ids=["fallen", "lost"])
 def test_draining_does_not_wait_for_one_who_is_gone(office: Office, end: Any) -> None:
     office.gains(1, chat_record("ana"))
     at_rest = office.drains(1)

@@ -15,7 +15,7 @@ from bridge.actors.inbox.dead_workers import free_leases_of, free_leases_of_the_
 from bridge.actors.store.store import Store
 from bridge.settings.load import Settings
 
-NAME = "from bridge.actors.workers import worker_name; print(worker_name(), flush=True); input()"
+NAME = "from bridge.actors.inbox.dead_workers import worker_name; print(worker_name(), flush=True); input()"
 
 
 class Neighbour:

@@ -10,7 +10,7 @@ import redis
 from actor_parts import Heard, Place, Proxy, RedisServer, chat_record, said, settle, take, user_in, wait_for
 
 from bridge.actors.inbox import redis as feed_module
-from bridge.actors.inbox.redis import Feed
+from bridge.actors.inbox.redis import InboxReader
 from bridge.actors.protocol import Entry
 from bridge.actors.store.store import Commit, Store
 from bridge.keys import Keys
@@ -51,11 +51,11 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-def feed_on(heard: Heard) -> Iterator[Callable[..., Feed]]:
-    feeds: list[Feed] = []
+def feed_on(heard: Heard) -> Iterator[Callable[..., InboxReader]]:
+    feeds: list[InboxReader] = []
 
-    def start(place: Place, *partitions: int) -> Feed:
-        feeds.append(Feed(place.connections.client(blocking_s=0.05), place.keys, registry=heard.ref))
+    def start(place: Place, *partitions: int) -> InboxReader:
+        feeds.append(InboxReader(place.connections.client(blocking_s=0.05), place.keys, registry=heard.ref))
         for partition in partitions:
             feeds[-1].add(partition)
         feeds[-1].start()
@@ -66,7 +66,7 @@ def feed_on(heard: Heard) -> Iterator[Callable[..., Feed]]:
         feed.stop()
 
 
-FeedOn = Callable[..., Feed]
+FeedOn = Callable[..., InboxReader]
 
 
 def test_what_lay_there_comes_first_and_then_what_comes(place: Place, heard: Heard, feed_on: FeedOn) -> None:
@@ -174,7 +174,7 @@ def test_a_read_from_before_a_partition_was_lost_counts_for_nothing(embedded: Pl
         house.says("3")
 
     client: Any = SwitchingRegistry(embedded.connections.client(), lose_and_gain)
-    feed = Feed(client, embedded.keys, registry=heard.ref)
+    feed = InboxReader(client, embedded.keys, registry=heard.ref)
     feed.add(house.partition)
     feed._cursors[house.partition].position = embedded.inbox(USER)[0]
     feed.start()
@@ -284,7 +284,7 @@ def test_what_is_told_is_remembered_but_not_without_end() -> None:
 
 
 def test_a_stop_ends_the_reading(place: Place, heard: Heard) -> None:
-    feed = Feed(place.connections.client(blocking_s=0.05), Keys(place.client, 8), registry=heard.ref)
+    feed = InboxReader(place.connections.client(blocking_s=0.05), Keys(place.client, 8), registry=heard.ref)
     feed.add(1)
     feed.start()
     feed.stop()

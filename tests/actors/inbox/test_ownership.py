@@ -12,8 +12,8 @@ from actor_parts import PARTITIONS, Heard, Place, Proxy, RedisServer, chat_recor
 from gevent.event import Event
 
 from bridge.actors.inbox import ownership as ownership_module
-from bridge.actors.inbox.ownership import GUARD_EXPIRED_S, GUARD_RELEASED_S, Ownership, share
-from bridge.actors.inbox.redis import Feed
+from bridge.actors.inbox.ownership import POLL_DELAY_EXPIRED_S, POLL_DELAY_RELEASED_S, Ownership, share
+from bridge.actors.inbox.redis import InboxReader
 from bridge.actors.leases import Lease
 from bridge.actors.protocol import DrainPartitions, PartitionGained, PartitionLost
 from bridge.actors.store.store import Commit, Store
@@ -29,7 +29,7 @@ class Worker:
         self.store: Store = place.store()
         self.heard = Heard()
         self.heard.replies[DrainPartitions] = self._drain
-        self.feed = Feed(place.connections.client(), place.keys, registry=self.heard.ref)
+        self.feed = InboxReader(place.connections.client(), place.keys, registry=self.heard.ref)
         self.ownership = Ownership(self.store, name, registry=self.heard.ref, feed=self.feed)
         self._rests = rests
 
@@ -138,8 +138,8 @@ def test_the_guard_is_long_where_the_last_owner_did_not_let_go(place: Place, hir
     store.claim(2, "crashed", ttl_ms=20)
     worker = hire(place, "w1").start()
     gained = worker.heard.wait_for(PartitionGained, PARTITIONS)
-    guards = {one.lease.partition: one.guard_s for one in gained}
-    assert (guards[0], guards[1], guards[2]) == (GUARD_RELEASED_S, GUARD_RELEASED_S, GUARD_EXPIRED_S)
+    guards = {one.lease.partition: one.first_poll_delay_s for one in gained}
+    assert (guards[0], guards[1], guards[2]) == (POLL_DELAY_RELEASED_S, POLL_DELAY_RELEASED_S, POLL_DELAY_EXPIRED_S)
 
 
 def test_a_worker_that_comes_is_given_its_share(place: Place, hire: Hire) -> None:
@@ -151,8 +151,8 @@ def test_a_worker_that_comes_is_given_its_share(place: Place, hire: Hire) -> Non
     wait_for(lambda: first.held == parts["w1"] and set(second.gained) == parts["w2"])
     assert sorted(first.lost) == sorted(parts["w2"])
     assert sorted(first.feed._cursors) == sorted(parts["w1"])
-    guards = {one.guard_s for one in second.heard.of(PartitionGained)}
-    assert guards == {GUARD_RELEASED_S}
+    guards = {one.first_poll_delay_s for one in second.heard.of(PartitionGained)}
+    assert guards == {POLL_DELAY_RELEASED_S}
 
 
 def test_two_owners_never_hold_the_same_partition_at_the_same_moment(place: Place, hire: Hire) -> None:
@@ -202,7 +202,7 @@ def test_what_a_dead_worker_held_is_taken_over_promptly(place: Place, hire: Hire
     assert store.release_all({"here/12/x"}.__contains__) == PARTITIONS
     gained = worker.heard.wait_for(PartitionGained, PARTITIONS)
     assert sorted(worker.held) == ALL
-    assert {one.guard_s for one in gained} == {GUARD_RELEASED_S}
+    assert {one.first_poll_delay_s for one in gained} == {POLL_DELAY_RELEASED_S}
 
 
 # --- keeping and losing -----------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import pytest
 from actor_parts import make_settings, now_ms, wants_chat
 
 from bridge.actors.outbound.salesforce import SalesforceRecords, TokenKeeper
-from bridge.actors.outbound.token_refresh import TokenWarmer
-from bridge.actors.outbound.wiring import Neighbours
+from bridge.actors.outbound.token_refresh import TokenRefresher
+from bridge.actors.outbound.wiring import Remotes
 from bridge.commands import AttachFile, EnsureContact, OpenCase
 from bridge.errors import RemoteError, RemoteRefused, RemoteUnavailable
 from bridge.events import CaseOpened, ContactBlocked, ContactReady, Event, FileAttached
@@ -26,18 +26,18 @@ EXPIRED = '[{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or i
 
 
 @pytest.fixture
-def neighbours(simulator: Simulator) -> Neighbours:
-    return Neighbours(make_settings(simulator.url))
+def remotes(simulator: Simulator) -> Remotes:
+    return Remotes(make_settings(simulator.url))
 
 
 @pytest.fixture
-def records(neighbours: Neighbours) -> SalesforceRecords:
-    return neighbours.records
+def records(remotes: Remotes) -> SalesforceRecords:
+    return remotes.records
 
 
 @pytest.fixture
-def tokens(neighbours: Neighbours) -> TokenKeeper:
-    return neighbours.tokens
+def tokens(remotes: Remotes) -> TokenKeeper:
+    return remotes.tokens
 
 
 def all_at_once(calls: int, call: Callable[[], Any]) -> list[Any]:
@@ -120,7 +120,7 @@ def test_the_token_is_kept_warm_by_the_schedule(
     simulator: Simulator, tokens: TokenKeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulator.add_fault(TOKEN, drop="before")
-    warmer = TokenWarmer(tokens, "0 * * * *")
+    warmer = TokenRefresher(tokens, "0 * * * *")
     monkeypatch.setattr(warmer._schedule.__class__, "seconds_to_next", lambda *_: 0.01)
     warmer.start()
     simulator.wait_for(lambda: simulator.requests("/token", status=200) >= 3)
@@ -181,7 +181,7 @@ def test_a_contact_is_found_or_created_once(simulator: Simulator, records: Sales
 
 
 def test_a_blocked_contact_is_said_to_be_so(simulator: Simulator) -> None:
-    records, request = Neighbours(make_settings(simulator.url, sfc_blocked_chat_field="true")).records, wants_chat()
+    records, request = Remotes(make_settings(simulator.url, sfc_blocked_chat_field="true")).records, wants_chat()
     blocked = simulator.seed_contact(blocked=True, Email=request.email, MobilePhone=request.phone_number)
     assert records.serve(EnsureContact(request)) == (ContactBlocked(blocked),)
 
@@ -216,7 +216,7 @@ def test_a_case_that_never_came_to_be_is_opened_at_the_second_try(
 
 
 def test_with_a_name_of_ours_a_case_is_made_again_without_a_search_and_is_there_once(simulator: Simulator) -> None:
-    records = Neighbours(make_settings(simulator.url, sfc_case_external_id_field="Chat__c")).records
+    records = Remotes(make_settings(simulator.url, sfc_case_external_id_field="Chat__c")).records
     command = OpenCase(wants_chat(), contact(records), now_ms(), chat_id="chat-1")
     simulator.add_fault("*/sobjects/Case/Chat__c/chat-1", method="PATCH", drop="after")
     with pytest.raises(RemoteUnavailable):
@@ -230,7 +230,7 @@ def test_with_a_name_of_ours_a_case_is_made_again_without_a_search_and_is_there_
 
 
 def test_a_case_that_an_old_version_does_not_tell_is_looked_up_by_its_name(simulator: Simulator) -> None:
-    records = Neighbours(make_settings(simulator.url, sfc_case_external_id_field="Chat__c")).records
+    records = Remotes(make_settings(simulator.url, sfc_case_external_id_field="Chat__c")).records
     command = OpenCase(wants_chat(), contact(records), now_ms(), chat_id="chat-1")
     opened = records.serve(command)
     simulator.add_fault("*/sobjects/Case/Chat__c/chat-1", method="PATCH", status=204, body="")

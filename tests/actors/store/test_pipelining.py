@@ -9,16 +9,16 @@ import pytest
 import redis
 from actor_parts import Place, Proxy, RedisServer, wait_for
 
-from bridge.actors.store.pipelining import MOST, Batches
+from bridge.actors.store.pipelining import MOST, Pipeline
 from bridge.errors import StoreUnavailable
 
 
 @pytest.fixture
-def batches(place: Place) -> Batches:
-    return Batches(place.raw, wait_replicas=0)
+def batches(place: Place) -> Pipeline:
+    return Pipeline(place.raw, wait_replicas=0)
 
 
-def at_once(batches: Batches, *commands: tuple[Any, ...]) -> list[Any]:
+def at_once(batches: Pipeline, *commands: tuple[Any, ...]) -> list[Any]:
     """Each one's answer, or its error."""
 
     def one(command: tuple[Any, ...]) -> Any:
@@ -32,12 +32,12 @@ def at_once(batches: Batches, *commands: tuple[Any, ...]) -> list[Any]:
     return [greenlet.value for greenlet in asked]
 
 
-def test_each_gets_its_own_answer(batches: Batches, place: Place) -> None:
+def test_each_gets_its_own_answer(batches: Pipeline, place: Place) -> None:
     answers = at_once(batches, *(("ECHO", str(number)) for number in range(3 * MOST)))
     assert answers == [str(number).encode() for number in range(3 * MOST)]
 
 
-def test_one_that_is_refused_harms_no_other(batches: Batches, place: Place) -> None:
+def test_one_that_is_refused_harms_no_other(batches: Pipeline, place: Place) -> None:
     key = place.keys.of(0, "batches")
     ok, refused, count = at_once(batches, ("SET", key, "word"), ("INCR", key), ("STRLEN", key))
     assert isinstance(refused, redis.exceptions.ResponseError)
@@ -57,14 +57,14 @@ class Counting(redis.Redis):
 @pytest.mark.redis
 def test_what_is_wanted_at_once_leaves_as_one(redis_server: RedisServer) -> None:
     client = Counting(port=redis_server.port)
-    at_once(Batches(client, wait_replicas=0), *(("ECHO", str(number)) for number in range(MOST)))
+    at_once(Pipeline(client, wait_replicas=0), *(("ECHO", str(number)) for number in range(MOST)))
     assert client.sent == 1
 
 
 @pytest.mark.redis
 def test_a_line_that_breaks_fails_all_who_wait_and_the_next_go_through(redis_server: RedisServer) -> None:
     proxy = Proxy(redis_server.port)
-    batches = Batches(redis.Redis(port=proxy.port, socket_timeout=0.3), wait_replicas=0)
+    batches = Pipeline(redis.Redis(port=proxy.port, socket_timeout=0.3), wait_replicas=0)
     batches.run("PING")
     proxy.silent = True
     answers = at_once(batches, *(("ECHO", str(number)) for number in range(2 * MOST)))
@@ -77,6 +77,6 @@ def test_a_line_that_breaks_fails_all_who_wait_and_the_next_go_through(redis_ser
 
 @pytest.mark.redis
 def test_without_the_replicas_that_are_promised_nobody_is_told_that_it_is_written(redis_server: RedisServer) -> None:
-    batches = Batches(redis.Redis(port=redis_server.port), wait_replicas=1)
+    batches = Pipeline(redis.Redis(port=redis_server.port), wait_replicas=1)
     answers = at_once(batches, ("SET", "a", "1"), ("SET", "b", "2"))
     assert [str(answer) for answer in answers] == ["only 0 of 1 replicas confirmed"] * 2

@@ -461,7 +461,7 @@ def test_the_living_are_those_whose_heart_beats(store: Store) -> None:
     assert store.living("w1", ttl_ms=60_000) == ["w1"]
     assert store.living("w2", ttl_ms=60_000) == ["w1", "w2"]
     assert store.living("w1", ttl_ms=60_000) == ["w1", "w2"]
-    store.strike_off("w2")
+    store.remove_worker("w2")
     assert store.living("w1", ttl_ms=60_000) == ["w1"]
 
 
@@ -564,7 +564,7 @@ def test_a_server_that_is_gone_is_unavailable_in_every_way(tmp_path: Path) -> No
         lambda: store.release(lease),
         lambda: store.release_all(lambda name: name.startswith("w")),
         lambda: store.living("w", ttl_ms=1),
-        lambda: store.strike_off("w"),
+        lambda: store.remove_worker("w"),
         lambda: store.inbox_of(USER),
         store.check_layout,
         store.ping,
@@ -587,7 +587,7 @@ def test_a_server_that_answers_nothing_is_given_up_and_nothing_is_repeated(
     line.silent = True
     calls: list[Callable[[], None]] = [
         lambda: store.ask(ConnectRequested(wants_chat(USER))),
-        lambda: store.strike_off("w1"),
+        lambda: store.remove_worker("w1"),
         lambda: store.reply(Ask(store.keys.replies("w1"), "7"), Answer("ok")),
     ]
     for call in calls:

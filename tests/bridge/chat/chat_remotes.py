@@ -15,9 +15,9 @@ from bridge.commands import (
     Command,
     EnsureContact,
     LeaveDesk,
-    Listen,
     OpenCase,
     OpenSession,
+    Poll,
     RepairSession,
     RequestChat,
     SendToAgent,
@@ -171,7 +171,7 @@ class Desk:
         )
 
 
-class Neighbours:
+class Remotes:
     """The desk, Salesforce's records, the user's channel and the bot, and how a command is carried out at them."""
 
     def __init__(self) -> None:
@@ -186,7 +186,7 @@ class Neighbours:
             OpenCase: lambda command: (CaseOpened("case"),),
             OpenSession: lambda command: (SessionOpened(CODEC.opened(self._ask(CODEC.open_session()), now_ms=0)),),
             RequestChat: self._request,
-            Listen: self._listen,
+            Poll: self._listen,
             SendToAgent: self._send,
             RepairSession: self._repair,
             LeaveDesk: self._leave,
@@ -234,7 +234,7 @@ class Neighbours:
         reply = self._ask(CODEC.request_chat(command.session, command.request, prechat))
         return (ChatRequested(CODEC.posted(command.session, reply)),)
 
-    def _listen(self, command: Listen) -> tuple[Event, ...]:
+    def _listen(self, command: Poll) -> tuple[Event, ...]:
         heard = CODEC.heard(command.session, self._ask(CODEC.poll(command.session)))
         return () if heard.session == command.session else (SessionPolled(heard.session), *heard.events)
 
@@ -263,7 +263,7 @@ class Neighbours:
         return (BotTold(),)
 
 
-_AT_THE_DESK = (OpenSession, RequestChat, Listen, SendToAgent, RepairSession, LeaveDesk)
+_AT_THE_DESK = (OpenSession, RequestChat, Poll, SendToAgent, RepairSession, LeaveDesk)
 
 
 def _agent_texts(event: dict[str, Any]) -> list[str]:

@@ -135,7 +135,7 @@ class Stage:
         self.now_ms += int(after_s * 1000)
         self.step = self.chat.apply(events, now_ms=self.now_ms)
         self.steps.append(self.step)
-        if self.step.hush:
+        if self.step.cancel_poll:
             del self.under_way[Lane.POLL]
         for command in self.step.commands:
             lane = LANES[type(command)]

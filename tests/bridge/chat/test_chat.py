@@ -14,9 +14,9 @@ from bridge.commands import (
     EnsureContact,
     Lane,
     LeaveDesk,
-    Listen,
     OpenCase,
     OpenSession,
+    Poll,
     RepairSession,
     RequestChat,
     SendToAgent,
@@ -32,7 +32,7 @@ from bridge.events import (
     CaseOpened,
     ChatEnded,
     ChatEstablished,
-    ChatParked,
+    ChatQuarantined,
     ChatQueued,
     ChatRefused,
     ChatRequested,
@@ -102,7 +102,7 @@ def test_a_chat_is_opened_by_contact_then_case_then_session_then_request() -> No
     assert stage.done(Lane.DESK, ContactReady("c")).commands == [case]
     assert stage.done(Lane.DESK, CaseOpened("k")).commands == [OpenSession()]
     assert stage.done(Lane.DESK, SessionOpened(SESSION)).commands == [RequestChat(REQUEST, SESSION, "c", "k")]
-    assert stage.done(Lane.DESK, ChatRequested(REQUESTED)).commands == [Listen(REQUESTED)]
+    assert stage.done(Lane.DESK, ChatRequested(REQUESTED)).commands == [Poll(REQUESTED)]
 
 
 def test_connect_is_answered_when_the_desk_took_the_request_and_not_before() -> None:
@@ -245,7 +245,7 @@ def test_a_wait_that_took_too_long_leaves_the_desk_and_puts_the_bot_into_timeout
     stage.happens(wrote("still there?"))
     step = stage.happens(WaitExpired())
     assert (stage.state, step.context) == (ChatState.CLOSING, [said("still there?")])
-    assert kinds(stage.under_way) == {Lane.DESK: LeaveDesk, Lane.POLL: Listen, Lane.BOT: TellBot}
+    assert kinds(stage.under_way) == {Lane.DESK: LeaveDesk, Lane.POLL: Poll, Lane.BOT: TellBot}
     stage.done(Lane.DESK, DeskLeft())
     stage.done(Lane.BOT, BotTold())
     assert (stage.state, stage.record.reason) == (ChatState.FAILED, "WaitExpired: the wait took too long")
@@ -331,20 +331,20 @@ def test_polls_and_deliveries_in_both_directions_do_not_wait_for_each_other() ->
     stage = Stage().active()
     stage.happens(wrote("a"))
     stage.hears(AgentWrote("b"))
-    assert kinds(stage.under_way) == {Lane.DESK: SendToAgent, Lane.POLL: Listen, Lane.USER: SendToUser}
+    assert kinds(stage.under_way) == {Lane.DESK: SendToAgent, Lane.POLL: Poll, Lane.USER: SendToUser}
 
 
 def test_the_next_poll_confirms_what_is_on_record() -> None:
     stage = Stage().active()
     stage.hears(AgentWrote("b"))
     assert stage.step.writes
-    assert stage.under_way[Lane.POLL] == Listen(stage.session)
+    assert stage.under_way[Lane.POLL] == Poll(stage.session)
 
 
 def test_an_empty_poll_is_followed_by_the_next_without_anything_to_write_down() -> None:
     stage = Stage().active()
     step = stage.done(Lane.POLL)
-    assert (step.commands, step.writes) == ([Listen(stage.session)], False)
+    assert (step.commands, step.writes) == ([Poll(stage.session)], False)
 
 
 def test_typing_is_noted_until_the_agent_writes() -> None:
@@ -469,7 +469,7 @@ def test_a_session_that_moved_is_repaired_before_anything_else_is_sent() -> None
     stage.happens(wrote("a"))
     broken = stage.session
     stage.done(Lane.DESK, SessionStepped(broken.broke()))
-    assert stage.step.hush
+    assert stage.step.cancel_poll
     assert stage.under_way == {Lane.DESK: RepairSession(broken.broke())}
 
 
@@ -502,9 +502,9 @@ def repair(stage: Stage, *found: Event) -> None:
     stage.done(Lane.DESK, SessionStepped(session.broke()))
     reconnected = msgspec.structs.replace(session, affinity="b", sequence=0, ack=-1, repair="restore", repairs=1)
     stage.done(Lane.DESK, SessionStepped(reconnected))
-    assert kinds(stage.under_way) == {Lane.POLL: Listen}
+    assert kinds(stage.under_way) == {Lane.POLL: Poll}
     stage.done(Lane.POLL, SessionPolled(msgspec.structs.replace(reconnected, ack=0, repair="resync")), *found)
-    assert kinds(stage.under_way) == {Lane.DESK: RepairSession, Lane.POLL: Listen}
+    assert kinds(stage.under_way) == {Lane.DESK: RepairSession, Lane.POLL: Poll}
 
 
 def test_a_post_that_ends_while_a_poll_finds_the_session_broken_keeps_what_it_brought() -> None:
@@ -564,11 +564,11 @@ def test_finish_leaves_the_desk_and_puts_the_bot_into_success(play: Any) -> None
     stage = play(Stage())
     step = stage.happens(FINISH)
     assert (FINISHER, Answer("ok")) in step.answers
-    assert kinds(stage.under_way) == {Lane.DESK: LeaveDesk, Lane.POLL: Listen, Lane.BOT: TellBot}
+    assert kinds(stage.under_way) == {Lane.DESK: LeaveDesk, Lane.POLL: Poll, Lane.BOT: TellBot}
     assert stage.under_way[Lane.BOT] == TellBot(REQUEST, "success", stage.now_ms)
     stage.done(Lane.BOT, BotTold())
     assert not stage.over
-    assert stage.done(Lane.DESK, DeskLeft()).hush
+    assert stage.done(Lane.DESK, DeskLeft()).cancel_poll
     assert (stage.state, stage.record.reason) == (ChatState.CLOSED, "finished by the API")
 
 
@@ -577,7 +577,7 @@ def test_the_leave_word_leaves_the_desk_and_tells_the_bot_nothing(play: Any) -> 
     stage = play(Stage())
     step = stage.happens(left("restart"))
     assert step.context == [said("restart")]
-    assert kinds(stage.under_way) == {Lane.DESK: LeaveDesk, Lane.POLL: Listen}
+    assert kinds(stage.under_way) == {Lane.DESK: LeaveDesk, Lane.POLL: Poll}
     stage.done(Lane.DESK, DeskLeft())
     assert (stage.state, stage.record.reason) == (ChatState.CLOSED, "LeaveRequested")
 
@@ -678,7 +678,7 @@ def test_whatever_ends_the_session_while_we_leave_is_our_leaving(event: Event) -
 def test_the_poll_is_hushed_when_nothing_more_is_wanted_from_the_desk() -> None:
     stage = Stage().active()
     stage.happens(wrote("a"))
-    assert stage.done(Lane.DESK, SessionExpired("403")).hush
+    assert stage.done(Lane.DESK, SessionExpired("403")).cancel_poll
     assert Lane.POLL not in stage.under_way
 
 
@@ -705,7 +705,7 @@ def test_a_restored_chat_owes_the_same(play: Any) -> None:
     step = stage.crash()
     if Lane.POLL in owed:
         # Texts went out beside it: the poll itself is asked again with the same ack.
-        owed[Lane.POLL] = Listen(stage.session)
+        owed[Lane.POLL] = Poll(stage.session)
     assert stage.under_way == owed
     assert not step.writes
 
@@ -751,7 +751,7 @@ def test_a_text_that_was_under_way_when_chat_and_process_ended_becomes_context()
 
 def test_a_new_chat_has_nothing_to_resume() -> None:
     step = Chat(policy(), new_id=str).apply((), now_ms=0)
-    assert (step.commands, step.writes, step.hush) == ([], False, False)
+    assert (step.commands, step.writes, step.cancel_poll) == ([], False, False)
 
 
 # --- on record ------------------------------------------------------------------------------------------------------
@@ -766,7 +766,7 @@ def test_every_event_is_in_the_flight_record_with_what_it_led_to() -> None:
         ("ChatEstablished", ChatState.ON_HOLD, ChatState.ACTIVE),
         ("AgentWrote", ChatState.ACTIVE, ChatState.ACTIVE),
     ]
-    assert set(stage.step.flight[-1].commands) == {"SendToAgent", "Listen", "SendToUser"}
+    assert set(stage.step.flight[-1].commands) == {"SendToAgent", "Poll", "SendToUser"}
     assert stage.record.step == count + 1
 
 
@@ -819,7 +819,7 @@ def test_a_desk_that_took_the_request_and_never_says_a_word_is_given_up() -> Non
 def test_a_chat_that_falls_while_it_closes_sets_aside_what_it_owes_and_tells_the_bot() -> None:
     stage = Stage().active()
     stage.hears(AgentWrote("adiós"), ChatEnded("agent", True))
-    step = stage.happens(ChatParked("KeyError on Outcome"))
+    step = stage.happens(ChatQuarantined("KeyError on Outcome"))
     assert [letter.delivery.text for letter in step.dead_letters] == ["adiós"]
     assert isinstance(stage.under_way[Lane.BOT], TellBot)
 

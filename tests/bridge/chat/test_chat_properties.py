@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from bridge.chat.machine import ENDS, Chat
-from bridge.chat.retries import Patience, after_failure
+from bridge.chat.retries import TimeLimits, after_failure
 from bridge.chat.step import Step
 from bridge.commands import LANES, Command, Lane, SendToAgent
 from bridge.errors import BridgeError
@@ -28,7 +28,7 @@ from bridge.events import (
 from bridge.messages import LeaveRequested, Media, UserMessage, UserMessageReceived
 from bridge.records import ChatRecord, ChatState, DeadLetter, decode_record, encode_record
 
-from chat_remotes import FAULTS, Fault, Neighbours, numbered  # isort: skip
+from chat_remotes import FAULTS, Fault, Remotes, numbered  # isort: skip
 from chat_stage import CONNECT, FINISH, USER, policy  # isort: skip
 
 SELDOM = st.sampled_from((False, False, False, False, True))
@@ -53,8 +53,8 @@ class World(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now_ms = 1_000_000
-        self.others = Neighbours()
-        self.patience = Patience(delivery_s=20.0, session_s=60.0)
+        self.others = Remotes()
+        self.time_limits = TimeLimits(delivery_s=20.0, session_s=60.0)
         self.under_way: dict[Lane, Attempt] = {}
         self.ids = itertools.count(1)
         self.chat = self._chat(None)
@@ -84,7 +84,7 @@ class World(RuleBasedStateMachine):
             self.chat.forget()
             self.under_way.clear()
             return
-        if step.hush:
+        if step.cancel_poll:
             del self.under_way[Lane.POLL]
         for command in step.commands:
             self._begin(command)
@@ -277,7 +277,7 @@ class World(RuleBasedStateMachine):
             if lane is Lane.DESK and self.chat.over_at_desk:
                 self.finish(lane)
                 return
-            verdict = after_failure(attempt, result, self.patience, now_ms=self.now_ms)
+            verdict = after_failure(attempt, result, self.time_limits, now_ms=self.now_ms)
             if verdict.again_in_s is not None:
                 assert not verdict.events
                 self.now_ms += int(verdict.again_in_s * 1000)

@@ -28,7 +28,7 @@ SessionOpened          .            connecting   .         .         .         .
 ChatRequested          .            connecting   .         .         closing   .       .
 ConnectRefused         .            closing      .         .         .         .       .
 ConnectOverdue         .            closing      .         .         .         .       .
-ChatParked             .            closing      closing   closing   closing   .       .
+ChatQuarantined             .            closing      closing   closing   closing   .       .
 SessionStale           .            connecting   .         .         .         .       .
 SessionPolled          .            connecting   on_hold   active    closing   .       .
 SessionStepped         .            connecting   on_hold   active    closing   .       .

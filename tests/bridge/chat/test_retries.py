@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.chat.retries import LAST_WORDS_S, MOST_REPAIRS, SESSION_FRESH_MS, Patience, Verdict, after_failure
+from bridge.chat.retries import LAST_WORDS_S, MOST_REPAIRS, SESSION_FRESH_MS, RetryDecision, TimeLimits, after_failure
 from bridge.commands import (
     LANES,
     AttachFile,
     Command,
     EnsureContact,
     LeaveDesk,
-    Listen,
     OpenCase,
     OpenSession,
+    Poll,
     RepairSession,
     RequestChat,
     SendToAgent,
@@ -53,10 +53,10 @@ from bridge.records import Delivery
 REQUEST = ConnectRequest(user_id="1", bot_slug="b", bot_id="1", name="A", provider="whatsapp", email="a@b.c")
 SESSION = LiveAgentSession(session_id="s", key="k", affinity="a", opened_at_ms=0, sequence=4)
 DELIVERY = Delivery(id="d", text="t", owed_since_ms=0)
-PATIENCE = Patience()
+PATIENCE = TimeLimits()
 
 REQUEST_CHAT = RequestChat(REQUEST, SESSION, "c", "k")
-SEND, LISTEN, LEAVE = SendToAgent(SESSION, DELIVERY), Listen(SESSION), LeaveDesk(SESSION)
+SEND, LISTEN, LEAVE = SendToAgent(SESSION, DELIVERY), Poll(SESSION), LeaveDesk(SESSION)
 REPAIR = RepairSession(SESSION.broke())
 COMMANDS: list[Command] = [
     EnsureContact(REQUEST),
@@ -81,8 +81,10 @@ class Attempt:
         self.command, self.tries, self.since_ms = command, tries, 0
 
 
-def follows(command: Command, error: BridgeError, *, tries: int = 1, spent_s: float = 0.0, **patience: Any) -> Verdict:
-    return after_failure(Attempt(command, tries), error, Patience(**patience), now_ms=int(spent_s * 1000))
+def follows(
+    command: Command, error: BridgeError, *, tries: int = 1, spent_s: float = 0.0, **time_limits: Any
+) -> RetryDecision:
+    return after_failure(Attempt(command, tries), error, TimeLimits(**time_limits), now_ms=int(spent_s * 1000))
 
 
 def name(value: object) -> str:
@@ -116,7 +118,7 @@ def test_a_neighbour_that_names_a_time_is_left_alone_until_then(command: Command
 @pytest.mark.parametrize("command", CONNECTING, ids=name)
 def test_a_time_that_lies_after_the_callers_patience_is_a_refusal_now(command: Command) -> None:
     busy = RemoteUnavailable("busy", status=429, retry_after_s=120.0)
-    assert follows(command, busy) == Verdict(None, (ConnectRefused("unavailable", "busy"),))
+    assert follows(command, busy) == RetryDecision(None, (ConnectRefused("unavailable", "busy"),))
 
 
 LIMITS = [("connect_s", command) for command in CONNECTING] + [
@@ -150,7 +152,7 @@ ENDS: list[tuple[Command, tuple[Event, ...]]] = [
 
 @pytest.mark.parametrize(("command", "events"), ENDS, ids=name)
 def test_what_was_refused_is_not_tried_again(command: Command, events: tuple[Event, ...]) -> None:
-    assert follows(command, NO) == Verdict(None, events)
+    assert follows(command, NO) == RetryDecision(None, events)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_what_the_channel_or_the_bot_refused_is_tried_as_often_as_the_operator_s
     command: Command, end: Event
 ) -> None:
     assert follows(command, NO, tries=2, retries=2).again_in_s is not None
-    assert follows(command, NO, tries=1, retries=0) == Verdict(None, (end,))
+    assert follows(command, NO, tries=1, retries=0) == RetryDecision(None, (end,))
     (event,) = follows(command, NO, tries=3, retries=2).events
     assert isinstance(event, type(end))
 
@@ -183,39 +185,39 @@ def test_a_text_that_is_given_up_takes_its_number_with_it() -> None:
 
 @pytest.mark.parametrize("command", [LISTEN, REPAIR], ids=name)
 def test_a_lost_session_is_lost_for_good(command: Command) -> None:
-    assert follows(command, LOST) == Verdict(None, (SessionExpired("gone"),))
+    assert follows(command, LOST) == RetryDecision(None, (SessionExpired("gone"),))
 
 
 def test_a_text_that_meets_a_lost_session_lets_the_poll_say_how_the_chat_ended() -> None:
     assert follows(SEND, LOST).events == ()
-    assert follows(SEND, LOST, spent_s=LAST_WORDS_S) == Verdict(None, (SessionExpired("gone"),))
+    assert follows(SEND, LOST, spent_s=LAST_WORDS_S) == RetryDecision(None, (SessionExpired("gone"),))
 
 
 @pytest.mark.parametrize("error", [LOST, OutOfStep("409", accepted=2)], ids=name)
 def test_a_session_that_is_gone_when_we_leave_has_been_left(error: BridgeError) -> None:
-    assert follows(LEAVE, error) == Verdict(None, (DeskLeft(),))
+    assert follows(LEAVE, error) == RetryDecision(None, (DeskLeft(),))
 
 
 def test_a_session_that_breaks_as_we_leave_is_repaired_first_and_given_up_when_it_could_not_be() -> None:
-    assert follows(LEAVE, BROKEN) == Verdict(None, (SessionStepped(SESSION.broke()),))
-    assert follows(LeaveDesk(SESSION.broke()), BROKEN) == Verdict(None, (DeskLeft(),))
+    assert follows(LEAVE, BROKEN) == RetryDecision(None, (SessionStepped(SESSION.broke()),))
+    assert follows(LeaveDesk(SESSION.broke()), BROKEN) == RetryDecision(None, (DeskLeft(),))
 
 
 @pytest.mark.parametrize("command", [LISTEN, SEND], ids=name)
 def test_a_session_that_moved_is_repaired_at_once(command: Command) -> None:
-    assert follows(command, BROKEN) == Verdict(None, (SessionStepped(SESSION.broke()),))
+    assert follows(command, BROKEN) == RetryDecision(None, (SessionStepped(SESSION.broke()),))
 
 
 def test_a_resync_that_finds_the_session_moved_again_begins_the_repair_anew() -> None:
     resync = RepairSession(msgspec.structs.replace(SESSION, repair="resync"))
-    assert follows(resync, BROKEN) == Verdict(None, (SessionStepped(SESSION.broke()),))
+    assert follows(resync, BROKEN) == RetryDecision(None, (SessionStepped(SESSION.broke()),))
 
 
 @pytest.mark.parametrize("command", [LISTEN, SEND], ids=name)
 def test_a_session_that_breaks_after_every_repair_is_repaired_ever_more_slowly_and_not_for_ever(
     command: Command,
 ) -> None:
-    def broken(repairs: int, tries: int) -> Verdict:
+    def broken(repairs: int, tries: int) -> RetryDecision:
         again = msgspec.structs.replace(SESSION, repairs=repairs)
         return follows(msgspec.structs.replace(command, session=again), BROKEN, tries=tries)
 
@@ -229,7 +231,7 @@ def test_a_session_that_breaks_after_every_repair_is_repaired_ever_more_slowly_a
 @pytest.mark.parametrize("accepted", [0, 3, 7])
 def test_a_post_out_of_step_takes_the_number_that_the_desk_names(accepted: int) -> None:
     error = OutOfStep("409", accepted=accepted)
-    assert follows(SEND, error) == Verdict(None, (SessionStepped(SESSION.stepped(accepted)),))
+    assert follows(SEND, error) == RetryDecision(None, (SessionStepped(SESSION.stepped(accepted)),))
 
 
 def test_a_post_whose_number_was_right_is_sent_again_as_it_is() -> None:
@@ -240,26 +242,28 @@ def test_a_post_whose_number_was_right_is_sent_again_as_it_is() -> None:
 
 def test_an_overlapping_poll_is_waited_out() -> None:
     overlap = PollOverlapped("409", status=409)
-    assert follows(LISTEN, overlap, overlap_pause_s=3.0) == Verdict(3.0)
-    assert follows(LISTEN, overlap, spent_s=118.0, session_s=120.0) == Verdict(None, (DeskUnreachable("409"),))
+    assert follows(LISTEN, overlap, overlap_pause_s=3.0) == RetryDecision(3.0)
+    assert follows(LISTEN, overlap, spent_s=118.0, session_s=120.0) == RetryDecision(None, (DeskUnreachable("409"),))
 
 
 # --- before there is a chat -----------------------------------------------------------------------------------------
 
 
 def test_a_session_that_lay_too_long_is_replaced() -> None:
-    assert follows(REQUEST_CHAT, LOST, spent_s=SESSION_FRESH_MS / 1000 + 1) == Verdict(None, (SessionStale("gone"),))
+    assert follows(REQUEST_CHAT, LOST, spent_s=SESSION_FRESH_MS / 1000 + 1) == RetryDecision(
+        None, (SessionStale("gone"),)
+    )
 
 
 def test_a_fresh_session_that_is_refused_is_a_refusal() -> None:
-    assert follows(REQUEST_CHAT, LOST) == Verdict(None, (ConnectRefused("refused", "gone"),))
+    assert follows(REQUEST_CHAT, LOST) == RetryDecision(None, (ConnectRefused("refused", "gone"),))
 
 
 @pytest.mark.parametrize("error", [BROKEN, OutOfStep("409", accepted=9)], ids=name)
 def test_before_there_is_a_chat_nothing_is_repaired(error: BridgeError) -> None:
     """liveagent.md §5.7: a 503 then means a wrong host, or one that is down."""
     assert follows(REQUEST_CHAT, error).events == ()
-    assert follows(REQUEST_CHAT, error, spent_s=60) == Verdict(None, (ConnectRefused("unavailable", str(error)),))
+    assert follows(REQUEST_CHAT, error, spent_s=60) == RetryDecision(None, (ConnectRefused("unavailable", str(error)),))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=name)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.codecs.liveagent.requests import Heard, LiveAgentCodec, Prechat
+from bridge.codecs.liveagent.requests import LiveAgentCodec, PolledBatch, Prechat
 from bridge.desk import LiveAgentSession
 from bridge.errors import (
     BridgeError,
@@ -67,7 +67,7 @@ def message(kind: Any, **body: Any) -> dict[str, Any]:
     return {"type": kind, "message": body}
 
 
-def heard(*messages: Any, session: LiveAgentSession = SESSION) -> Heard:
+def heard(*messages: Any, session: LiveAgentSession = SESSION) -> PolledBatch:
     return codec().heard(session, batch(*messages))
 
 
@@ -301,7 +301,7 @@ def test_the_first_poll_acks_minus_one() -> None:
 
 
 def test_a_204_brings_nothing_and_changes_nothing() -> None:
-    assert codec().heard(SESSION, HttpReply(204)) == Heard(SESSION)
+    assert codec().heard(SESSION, HttpReply(204)) == PolledBatch(SESSION)
 
 
 def test_a_409_on_a_poll_is_another_poll() -> None:
@@ -325,7 +325,7 @@ def test_a_batch_without_an_offset_leaves_the_last_one() -> None:
 @pytest.mark.parametrize("sequence", [0, 3])
 def test_a_batch_that_was_taken_before_brings_nothing(sequence: int) -> None:
     again = batch(message("ChatMessage", text="old"), sequence=sequence)
-    assert codec().heard(SESSION, again) == Heard(SESSION)
+    assert codec().heard(SESSION, again) == PolledBatch(SESSION)
 
 
 def test_the_first_batch_is_number_nought() -> None:
@@ -537,7 +537,7 @@ def said(kind: str, *contents: str) -> list[dict[str, Any]]:
     return [{"type": kind, "content": content, "name": "x", "timestamp": 1, "sequence": 1} for content in contents]
 
 
-def session_data(*entries: dict[str, Any], session: LiveAgentSession = RESTORE) -> Heard:
+def session_data(*entries: dict[str, Any], session: LiveAgentSession = RESTORE) -> PolledBatch:
     return codec().heard(session, batch(message("ChasitorSessionData", chatMessages=list(entries)), sequence=0))
 
 
