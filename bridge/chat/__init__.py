@@ -1,1 +1,1 @@
-"""The rules of one chat. Read in this order: `step`, `policy`, `machine` (the table), `actions`, `pending`, `retries`."""
+"""The rules of one chat. Read in this order: `step`, `policy`, `machine`, `actions`, `pending`, `retries`."""
