@@ -65,19 +65,19 @@ class RemoteRefused(RemoteError):
 
 
 class SessionLost(RemoteRefused):
-    """The desk does not know the session any more (403, liveagent.md §0)."""
+    """The desk does not know the session any more (403, liveagent.md, "Status codes")."""
 
 
 class SessionBroken(RemoteError):
-    """The session moved (503): it must be repaired before anything else is sent (liveagent.md §2.4)."""
+    """The session moved (503): it must be repaired before anything else is sent (liveagent.md, "Reconnect")."""
 
 
 class PollOverlapped(RemoteError):
-    """Another poll of the same session is still held at the desk (409, liveagent.md §5.2)."""
+    """Another poll of the same session is still held at the desk (409, liveagent.md, "Two polls at once")."""
 
 
 class OutOfStep(RemoteError):
-    """A POST's sequence number was not the next one; `accepted` is the last that the desk took (liveagent.md §2.1)."""
+    """A POST's number was not the next one; `accepted` is the last one taken (liveagent.md, "Sequence numbers")."""
 
     def __init__(self, sentence: str, *, accepted: int) -> None:
         super().__init__(sentence, status=409)

@@ -43,7 +43,7 @@ class UserMessage(Message, frozen=True, kw_only=True):
 
 
 class ConnectRequest(Message, frozen=True, kw_only=True):
-    """What the bot gives to open a chat (seeds/003, POST /v1/chats/connect)."""
+    """What the bot gives to open a chat (settings.md, "Connect")."""
 
     user_id: str
     bot_slug: str

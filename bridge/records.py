@@ -91,7 +91,7 @@ class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class ContextEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing said outside a chat, exactly as `/v1/context` shows it (seeds/003). `ttl` is when it is forgotten."""
+    """One thing said outside a chat, as `/v1/context` shows it (settings.md, "Context"). `ttl` is when it expires."""
 
     user_id: str = msgspec.field(name="userId")
     client: str

@@ -1,4 +1,4 @@
-"""Words: what the agent is shown, and what the user is told (yalo.md §5, §7)."""
+"""Words: what the agent is shown, and what the user is told (settings.md, "Texts" and "What the agent reads first")."""
 
 from __future__ import annotations
 

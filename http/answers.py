@@ -21,13 +21,13 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A fresh token (seeds/003, POST /v1/authenticate)."""
+    """A fresh token (settings.md, "Tokens")."""
 
     token: str
 
 
 class TokenOwner(msgspec.Struct, frozen=True):
-    """Whom a token was given to, and what it is good for (seeds/003, GET /v1/tokens/check)."""
+    """Whom a token was given to, and what it is good for (settings.md, "Tokens")."""
 
     username: str
     role: str

@@ -13,13 +13,13 @@ from bridge.http.payloads import ChatPayload, check
 from bridge.http.tokens import YALO_ROLE, Gate
 from bridge.messages import Answer
 
-# Spelled as in seeds/003: callers compare it.
+# The misspelling is part of the API: callers compare it (settings.md, "Connect").
 CREATED = "Chat created succefully"
 FINISHED = "Chat finished successfully"
 
 
 class ConnectResource:
-    """Opens a chat (seeds/003)."""
+    """Opens a chat (settings.md, "Connect")."""
 
     def __init__(self, door: Door, gate: Gate, body_limit: int) -> None:
         self._door = door
@@ -47,7 +47,7 @@ class FinishResource:
 
 
 class ContextResource:
-    """What a user and the bot said in the last 24 hours outside a chat (seeds/003)."""
+    """What a user and the bot said in the last 24 hours outside a chat (settings.md, "Context")."""
 
     def __init__(self, door: Door, gate: Gate) -> None:
         self._door = door

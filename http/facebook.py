@@ -1,4 +1,4 @@
-"""The Messenger webhook's body, as the Integrations API passes it through (seeds/003, yalo.md §4), and what it says."""
+"""The Messenger webhook's body (integrations.md, "Messenger webhook"), and what it says."""
 
 from __future__ import annotations
 

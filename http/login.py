@@ -47,7 +47,7 @@ def accounts_of(settings: Settings) -> tuple[Account, ...]:
 
 
 class AuthenticateResource:
-    """A token for a login (seeds/003)."""
+    """A token for a login (settings.md, "Tokens")."""
 
     def __init__(self, mint: TokenMint, accounts: tuple[Account, ...]) -> None:
         self._mint = mint
@@ -78,7 +78,7 @@ class AuthenticateResource:
 
 
 class TokenCheckResource:
-    """What a token says (seeds/003)."""
+    """What a token says (settings.md, "Tokens")."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate

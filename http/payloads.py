@@ -1,4 +1,4 @@
-"""Bodies that callers of the API send, and their check: every fault at once, in the words of the seeds."""
+"""Bodies that callers of the API send, and their check: every fault at once, worded as in the replaced service."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NAMES = {
 
 
 class ChatPayload(Payload, frozen=True, rename=_NAMES):
-    """What opens a chat (seeds/003, POST /v1/chats/connect)."""
+    """What opens a chat (settings.md, "Connect")."""
 
     spoken_of: ClassVar[str] = "ChatPayload"
     go_names: ClassVar[dict[str, str]] = {
@@ -78,7 +78,7 @@ class ChatPayload(Payload, frozen=True, rename=_NAMES):
 
 
 class Credentials(Payload, frozen=True):
-    """A login (seeds/003, POST /v1/authenticate)."""
+    """A login (settings.md, "Tokens")."""
 
     spoken_of: ClassVar[str] = "Credentials"
     trimmed: ClassVar[bool] = False
@@ -94,9 +94,9 @@ _fields = cache(msgspec.structs.fields)
 
 
 def check(raw: bytes, shape: type[Checked]) -> Checked:
-    """The body as `shape`; names match in any case, as the seeds' service has it, and null is the same as missing.
+    """The body as `shape`; names match in any case, as in the replaced service, and null is the same as missing.
 
-    Raises PayloadError with one line a fault, worded as in seeds/003: `Key: 'ChatPayload.Email' Error:Field …`.
+    Raises PayloadError with a line for each fault, `Key: 'ChatPayload.Email' Error:Field …` (settings.md, "Connect").
     """
     fields = _fields(shape)
     given = {name.lower(): _trimmed(value, shape) for name, value in decode(raw, dict[str, object]).items()}

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class RegisterResource:
-    """Registers our webhook of a provider (seeds/003)."""
+    """Registers our webhook of a provider (settings.md, "Webhook registration")."""
 
     def __init__(self, door: Door, gate: Gate) -> None:
         self._door = door
@@ -34,7 +34,7 @@ class RegisterResource:
 
 
 class RemoveResource:
-    """Removes it (seeds/003)."""
+    """Removes it (settings.md, "Webhook registration")."""
 
     def __init__(self, door: Door, gate: Gate) -> None:
         self._door = door
@@ -52,7 +52,7 @@ class RemoveResource:
 
 
 def _fail(resp: falcon.Response, error: Exception, sentence: str) -> None:
-    # 500 is the seeds' word for it, though the fault is the neighbour's.
+    # The fault is the Integrations API's, but callers expect 500 (settings.md, "Webhook registration").
     log.warning("%s: %s", sentence, error)
     resp.status = 500
     say(resp, Refusal(sentence))

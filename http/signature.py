@@ -1,4 +1,4 @@
-"""Whether a webhook comes from whom it should: INTEGRATIONS_SIGNATURE (yalo.md §4)."""
+"""Whether a webhook comes from whom it should: INTEGRATIONS_SIGNATURE (integrations.md, "Webhook signature")."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class TokenMint:
 
 
 class Gate:
-    """Lets a request in by its token, from the Authorization header or from `?token=` (seeds/003)."""
+    """Lets a request in by its token, from the Authorization header or from `?token=` (settings.md, "Tokens")."""
 
     def __init__(self, mint: TokenMint) -> None:
         self._mint = mint

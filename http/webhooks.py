@@ -28,7 +28,7 @@ class Reader(Protocol):
 
 
 class LeaveWords:
-    """The words that end a chat: KEYWORDS_LEAVE everywhere, KEYWORDS_RESTART in dev and staging (seeds/000)."""
+    """Words that end a chat: KEYWORDS_LEAVE; in dev and staging KEYWORDS_RESTART (settings.md, "Restart words")."""
 
     def __init__(self, settings: Settings) -> None:
         restart = settings.keywords_restart if settings.heeds_restart_words else ()
@@ -40,7 +40,7 @@ class LeaveWords:
 
 
 class WebhookResource:
-    """Takes one channel's deliveries (seeds/003). A repeat is 200 and changes nothing: the door drops it."""
+    """Takes one channel's deliveries (integrations.md, "Webhook answers"). A repeat is 200: the door drops it."""
 
     def __init__(self, door: Door, reader: Reader, settings: Settings) -> None:
         self._door = door

@@ -1,4 +1,4 @@
-"""The WhatsApp webhook's body, as the Integrations API sends it (seeds/003, yalo.md §4), and what it says."""
+"""The WhatsApp webhook's body (integrations.md, "WhatsApp webhook"), and what it says."""
 
 from __future__ import annotations
 

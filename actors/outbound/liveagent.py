@@ -83,7 +83,7 @@ class LiveAgentDesk:
         except SessionLost:
             raise
         except (RemoteUnavailable, RemoteRefused, OutOfStep) as error:
-            # Before an agent came a POST may be refused (liveagent.md §5.1); a session can always be deleted.
+            # A POST may be refused here (liveagent.md, "Before an agent"); a session can always be deleted.
             log.info("ending by deleting the session, because: %s", error)
         self._codec.deleted(self._line.send(self._codec.delete(command.session)))
         return (DeskLeft(),)

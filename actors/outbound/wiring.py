@@ -22,7 +22,7 @@ from bridge.limits import Breaker
 from bridge.messages import Message
 from bridge.settings.load import Settings
 
-# What Live Agent answers to a session that it moved (liveagent.md §2.4).
+# What Live Agent answers to a session that it moved (liveagent.md, "Reconnect").
 SESSION_MOVED = (503,)
 # A chat that opens asks Salesforce three times and the desk twice, and waits for each answer.
 DESK_CLIENTS = RECORDS_CLIENTS = 64

@@ -190,7 +190,7 @@ def say_queue(chat: Chat, event: Any, step: Step) -> None:
 
 
 def brief_agent(chat: Chat, event: Any, step: Step) -> None:
-    """Puts what was said before and the welcome in front of what the user wrote on hold (yalo.md §7)."""
+    """Puts context and welcome before what the user wrote on hold (settings.md, "What the agent reads first")."""
     note_agent(chat, event, step)
     record, words = _record(chat), chat.policy.words
     written_on_hold, record.to_agent = record.to_agent, []

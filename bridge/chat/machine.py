@@ -254,7 +254,7 @@ class Chat:
         """Whether the chat is still opening although nobody believes in it any more.
 
         Its caller was told that there is no chat, so no agent may ring; or the desk took the request and never said
-        another word, so the user waits for nothing (liveagent.md §5.6: its address may have changed).
+        another word, so the user waits for nothing (liveagent.md, "Wrong or moved host").
         """
         record = self.record
         if record is None or record.state is not CONNECTING:

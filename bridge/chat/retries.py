@@ -186,7 +186,7 @@ def _expired(command: Any, error: BridgeError) -> tuple[Event, ...]:
 def _unsaid(command: Any, error: BridgeError) -> tuple[Event, ...]:
     """The number of a text that is given up may have been taken: another text under it would be dropped as a repeat.
 
-    A number too high only costs a 409 that names the right one (liveagent.md §2.1).
+    A number too high only costs a 409 that names the right one (liveagent.md, "Sequence numbers").
     """
     if isinstance(error, SessionLost):
         return _expired(command, error)

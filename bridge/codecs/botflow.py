@@ -1,4 +1,4 @@
-"""The bot flow: which state a bot is put into, and how Studio NG or Botrunner is told (yalo.md §3)."""
+"""The bot flow: which state a bot is put into, and how Studio NG or Botrunner is told (botflow.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Integrations API, outbound: texts to users, and where our webhooks are (yalo.md §2)."""
+"""The Integrations API, outbound: texts to users, and where our webhooks are (integrations.md)."""
 
 from __future__ import annotations
 

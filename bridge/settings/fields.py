@@ -61,7 +61,7 @@ def _wait_replicas(given: dict[str, Any]) -> int:
 
 
 class Settings(BaseSettings):
-    """All that an operator can set (seeds/000 and 001, yalo.md §1). A secret is a SecretStr, empty when not given."""
+    """All that an operator can set (settings.md, "Variables"). A secret is a SecretStr, empty when not given."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
 
@@ -291,10 +291,10 @@ class Settings(BaseSettings):
 
     @property
     def heeds_restart_words(self) -> bool:
-        """Whether KEYWORDS_RESTART end a chat: in dev and staging only (seeds/000)."""
+        """Whether KEYWORDS_RESTART end a chat: in dev and staging only (settings.md, "Restart words")."""
         return self.environment.lower() in ("dev", "staging")
 
     @property
     def kafka_group_id(self) -> str:
-        """The consumer group (seeds/001)."""
+        """The consumer group (settings.md, "Kafka")."""
         return f"{self.app_name}-{self.kafka_topic}"

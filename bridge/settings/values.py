@@ -26,14 +26,14 @@ class FlowQueue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry of SFC_SOURCE_FLOW_BOT (yalo.md §1)."""
+    """One entry of SFC_SOURCE_FLOW_BOT (settings.md, "Flows")."""
 
     subject: str
     providers: dict[Provider, FlowQueue]
 
 
 class Messages(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """Every text that users and agents read (yalo.md §1); the variable MESSAGES has the names in camelCase."""
+    """Every text that users and agents read (settings.md, "Texts"); MESSAGES has the names in camelCase."""
 
     wait_agent: str = "Esperando un agente"
     welcome_template: str = "Hola soy %s y necesito ayuda"

@@ -1,4 +1,4 @@
-"""Who plays in the sandbox's story, what they say, and how a channel's webhook wraps it (seeds/003)."""
+"""Who plays in the sandbox's story, what they say, and how a channel's webhook wraps it (integrations.md)."""
 
 from __future__ import annotations
 

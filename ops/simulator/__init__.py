@@ -21,7 +21,8 @@ In a test (gevent has patched the process):
         simulator.say("last", "Hola")
         simulator.wait_for(lambda: simulator.user_texts("5215573735001"))
 
-As a process: `python -m bridge.ops.simulator --port 8090`. What the sources of liveagent.md leave open is decided in
+As a process: `python -m bridge.ops.simulator --port 8090`. What the sources leave open
+(liveagent.md, "What the simulator decides") is decided in
 `chats.py` (reconnect, acks), `polls.py` (overlaps) and `chasitor.py` (sequence numbers), each where it is done.
 """
 

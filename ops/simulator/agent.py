@@ -55,7 +55,7 @@ class ScriptedAgent:
         self.chat(who).disconnect()
 
     def end(self, who: str = "last", *, reason: str = "agent") -> None:
-        """Ends the chat: ChatEnded with any reason of liveagent.md §3."""
+        """Ends the chat: ChatEnded with any reason of liveagent.md, "End reasons"."""
         self.chat(who).end(reason)
 
     def fail(self, who: str = "last", *, reason: str = "Unavailable") -> None:
@@ -79,7 +79,7 @@ class ScriptedAgent:
         self.chat(who).settle_file("Canceled")
 
     def break_session(self, who: str = "last") -> None:
-        """Loses the session's server: 503 to every call until it is reconnected (liveagent.md §2.4)."""
+        """Loses the session's server: 503 to every call until it is reconnected (liveagent.md, "Reconnect")."""
         self.chat(who).break_off()
 
     def lose_session(self, who: str = "last") -> None:

@@ -1,4 +1,4 @@
-"""The bot flow in its two shapes, Botrunner and Studio NG (yalo.md §3)."""
+"""The bot flow in its two shapes, Botrunner and Studio NG (botflow.md)."""
 
 from __future__ import annotations
 

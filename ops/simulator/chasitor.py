@@ -2,9 +2,9 @@
 
 Choices where the sources are silent: only what was done uses up its number (a 400 or 500 does not); the last number
 again is answered `OK` and not done again (`repeated_number: refuse` makes that a 409 too); any other is 409 with the
-last number taken as "Actual" (liveagent.md §2.1); without the header a POST is done, unprotected; between
-ReconnectSession and ChasitorResyncState every other noun is 500, and so is ChasitorResyncState before the session's
-data was polled; ChasitorResyncState itself carries no number.
+last number taken as "Actual" (liveagent.md, "Sequence numbers"); without the header a POST is done, unprotected;
+between ReconnectSession and ChasitorResyncState every other noun is 500, and so is ChasitorResyncState before the
+session's data was polled; ChasitorResyncState itself carries no number.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class Chasitor:
 
 
 def understood(noun: str, body: bytes, shape: type) -> Any:
-    """The body in its shape. Raises Refusal 400, in Live Agent's words (liveagent.md §0)."""
+    """The body in its shape. Raises Refusal 400, in Live Agent's words (liveagent.md, "Status codes")."""
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
@@ -214,6 +214,6 @@ def _missing(noun: str, name: str, complaint: str = "is null") -> Refusal:
 
 
 def _require_established(chat: Chat) -> None:
-    # A NullPointerException over there (liveagent.md §5.1).
+    # A NullPointerException over there (liveagent.md, "Before an agent").
     if chat.status != "active":
         raise Refusal(500, "Internal Server Error")

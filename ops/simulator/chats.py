@@ -1,8 +1,9 @@
 """One Live Agent session and its chat: what the agent does to it, what waits to be polled, and when it dies.
 
-Choices where the sources are silent (liveagent.md §8): batches are numbered on after a reconnect; what an agent wrote
-and was not delivered then stands in the transcript of ChasitorSessionData and does not come as an event again, while
-other undelivered events come after it; ChatEnded is still delivered, to one batch, and everything after it is 403.
+Choices where the sources are silent (liveagent.md, "What the simulator decides"): batches are numbered on after a
+reconnect; what an agent wrote and was not delivered then stands in the transcript of ChasitorSessionData and does not
+come as an event again, while other undelivered events come after it; ChatEnded is still delivered, to one batch, and
+everything after it is 403.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One entry of the transcript, as ChasitorSessionData shows it (liveagent.md §3)."""
+    """One entry of the transcript, as ChasitorSessionData shows it (liveagent.md, "Reconnect")."""
 
     type: Literal["Agent", "Chasitor", "OperatorTransferred"]
     name: str
@@ -132,7 +133,7 @@ class Chat:
         return self.batch
 
     def confirm(self, ack: int | None) -> None:
-        """Forgets the batch that is acked; no `ack` at all confirms whatever went out (liveagent.md §1.1)."""
+        """Forgets the batch that is acked; no `ack` at all confirms whatever went out (liveagent.md, "Long poll")."""
         if ack is not None and not -1 <= ack < self.batches:
             raise Refusal(400, f"ack {ack} was never given out", properties={"ack": "out of range"})
         if self.batch is not None and (ack is None or ack >= self.batch.sequence):
@@ -183,7 +184,7 @@ class Chat:
         self._record("chat_transferred", text=agent.name)
 
     def disconnect(self) -> None:
-        """The agent's connection is lost; the chat lives on and another may accept it (liveagent.md §3)."""
+        """The agent's connection is lost; the chat lives on and another may accept it (liveagent.md, "Events")."""
         agent = self._present_agent()
         self.agent = None
         self.push("AgentDisconnect", {"name": agent.name, "agentId": agent.id})
@@ -197,7 +198,7 @@ class Chat:
         self.push("QueueUpdate", {"position": position, "estimatedWaitTime": wait_s})
 
     def request_file(self) -> str:
-        """The agent asks for a file; one token takes one file (liveagent.md §1.4)."""
+        """The agent asks for a file; one token takes one file (liveagent.md, "Files")."""
         self._present_agent()
         self.file_token = uuid.uuid4().hex
         self.push("FileTransfer", self._file("Requested"))
@@ -267,7 +268,7 @@ class Chat:
         self.wake()
 
     def reconnect(self, offset: int) -> None:
-        """New affinity, POST numbers from 1, and the session's data before anything else (liveagent.md §2.4)."""
+        """New affinity, POST numbers from 1, the session's data before anything else (liveagent.md, "Reconnect")."""
         unseen = self.batch.messages if self.batch is not None and offset < self.batch.offset else []
         repeated = ("ChatMessage", "ChasitorSessionData")
         kept = [event for event in [*unseen, *self.pending] if event["type"] not in repeated]

@@ -1,4 +1,4 @@
-"""Composite requests: up to 25 parts in order, references between them, all or none (liveagent.md §7.2)."""
+"""Composite requests: up to 25 parts in order, references between them, all or none (salesforce.md, "Composite")."""
 
 from __future__ import annotations
 

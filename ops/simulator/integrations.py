@@ -1,4 +1,4 @@
-"""The Integrations API: deliveries to users and the registration of webhooks (yalo.md §2), bodies checked strictly."""
+"""The Integrations API: texts to users and registered webhooks (integrations.md), bodies checked strictly."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _IDS = re.compile(r"[\[\],\s]+")
 
 
 def refuse(req: Request, resp: Response, refusal: Refusal, params: Any) -> None:
-    """A 400 is JSON with what was wrong with which property; everything else is plain text (liveagent.md §0)."""
+    """A 400 is JSON and names the wrong properties; all else is plain text (liveagent.md, "Status codes")."""
     resp.status = refusal.status
     if refusal.properties is None:
         resp.content_type, resp.text = "text/plain", str(refusal)
@@ -29,7 +29,7 @@ def refuse(req: Request, resp: Response, refusal: Refusal, params: Any) -> None:
 
 
 class Doorkeeper:
-    """Checks the headers that every call of a session must carry (liveagent.md §0)."""
+    """Checks the headers that every call of a session must carry (liveagent.md, "Addresses and headers")."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -102,7 +102,7 @@ class MessagesResource:
 
 
 class ReconnectResource:
-    """GET System/ReconnectSession, only after a 503 (liveagent.md §1.1, §8)."""
+    """GET System/ReconnectSession, only after a 503 (liveagent.md, "Reconnect" and "What the simulator decides")."""
 
     def __init__(self, desk: Desk, doorkeeper: Doorkeeper) -> None:
         self._desk = desk
@@ -183,7 +183,7 @@ class VisitorResource:
 
 
 class UploadResource:
-    """POST of the one file that an agent asked for (liveagent.md §1.4)."""
+    """POST of the one file that an agent asked for (liveagent.md, "Files")."""
 
     def __init__(self, settings: SimulatorSettings, desk: Desk) -> None:
         self._settings = settings

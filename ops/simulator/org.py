@@ -212,7 +212,7 @@ class Org:
         return id_
 
     def _insert_case(self, kind: ObjectType, record: Record, auto_assign: str | None) -> str:
-        # Left out, the header counts as TRUE: the case goes to the default owner (liveagent.md §7.3).
+        # Left out, the header counts as TRUE: the case goes to the default owner (salesforce.md, "Case assignment").
         if (auto_assign or "true").lower() != "false":
             record = {**record, "OwnerId": self._settings.default_case_owner}
         number = f"{len(self._tables['Case']) + 1:08d}"

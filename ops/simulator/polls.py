@@ -28,7 +28,8 @@ def hold(chat: Chat, ack: int | None, connection: socket.socket | None) -> Batch
     """The next batch, or None when the hold time passed without one. Raises Refusal: 400, 403, 409, 503.
 
     A second poll is 409; in mode `terminate` (documented) it also ends the session, in mode `tolerate` the first stays
-    held (liveagent.md §5.2). A client that closed its connection stops counting at once when `notice_closed` is set.
+    held (liveagent.md, "Two polls at once"). A client that closed its connection stops counting at once when
+    `notice_closed` is set.
     """
     _refuse_ended(chat)
     _refuse_overlap(chat)

@@ -1,4 +1,4 @@
-"""ChasitorInit, checked to the letter of liveagent.md §1.2 and, unless that is switched off, of yalo.md §6."""
+"""ChasitorInit, checked field by field, and for the values that we send (liveagent.md, "Requesting a chat")."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Tokens:
 
 
 class TokenResource:
-    """POST /services/oauth2/token (liveagent.md §7.1)."""
+    """POST /services/oauth2/token (salesforce.md, "Login")."""
 
     def __init__(self, settings: SimulatorSettings, tokens: Tokens, ledger: Ledger) -> None:
         self._settings = settings
@@ -105,7 +105,7 @@ class TokenResource:
     def _check_password(self, form: dict[str, str]) -> None:
         self._check_client(form)
         ours = (self._settings.username, self._settings.password + self._settings.security_token)
-        # A blocked flow looks like a wrong password (liveagent.md §7.1).
+        # A blocked flow looks like a wrong password (salesforce.md, "Login").
         if (form.get("username"), form.get("password")) != ours or self._settings.password_flow_blocked:
             raise LoginRefused("invalid_grant", "authentication failure")
 

@@ -13,7 +13,7 @@ class SimulatorSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     The identities are those of `sandbox_settings`: the bridge in the sandbox and the simulator know each other.
     """
 
-    # Live Agent (liveagent.md §8)
+    # Live Agent (liveagent.md, "What the simulator decides")
     hold_s: float = 30.0
     poll_timeout_s: int = 40
     expiry_s: float = 45.0
@@ -32,7 +32,7 @@ class SimulatorSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     auto_accept_s: float = 0.0
     echo: bool = False
 
-    # Salesforce (liveagent.md §7)
+    # Salesforce (salesforce.md)
     client_id: str = "sandbox-client"
     client_secret: str = "sandbox-client-secret"
     username: str = "api@sandbox.example"
@@ -47,7 +47,7 @@ class SimulatorSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     missing_fields: list[str] = []
     default_case_owner: str = "00G5f000000BrDgEAK"
 
-    # Integrations API and the bot flow (yalo.md §2, §3)
+    # Integrations API and the bot flow (integrations.md, botflow.md)
     wa_channel: str = "outgoing_webhook"
     wa_bot: str = "sandbox-wa"
     wa_token: str = "sandbox-wa-jwt"

@@ -1,6 +1,6 @@
 """SOQL, the part that is needed: SELECT fields FROM object WHERE … ORDER BY … LIMIT … OFFSET …, parsed strictly.
 
-Literals are escaped as liveagent.md §7.3 says; anything that does not parse is MALFORMED_QUERY, as over there.
+Literals are escaped as salesforce.md, "SOQL strings" says; what does not parse is MALFORMED_QUERY, as over there.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def test_anything_else_is_no_record(raw: bytes) -> None:
 
 
 def test_a_context_entry_looks_as_the_api_shows_it() -> None:
-    """seeds/003, GET /v1/context."""
+    """The fields of GET /v1/context (settings.md, "Context")."""
     entry = context_entry(message("9"), client="coppel", now_ms=1636646699383)
     assert msgspec.json.decode(msgspec.json.encode(entry)) == {
         "userId": "5217331175599",

@@ -1,4 +1,4 @@
-"""Connect, finish, context, register and remove: each answer of the seeds, each refusal."""
+"""Connect, finish, context, register and remove: each answer of the replaced service (settings.md), each refusal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def connect(client: FrontDoorClient, body: Any) -> Any:
 
 
 @pytest.mark.parametrize("body", [WHATSAPP, FACEBOOK], ids=["whatsapp", "facebook"])
-def test_a_chat_is_created_as_in_the_seeds(client: FrontDoorClient, door: RecordingDoor, body: Any) -> None:
+def test_a_chat_is_created_as_documented(client: FrontDoorClient, door: RecordingDoor, body: Any) -> None:
     result = connect(client, body)
     assert (result.status_code, result.json) == (200, {"Message": "Chat created succefully"})
     assert door.asked == [
@@ -89,7 +89,7 @@ REQUIRED = {
 
 @pytest.mark.parametrize("name", REQUIRED)
 @pytest.mark.parametrize("value", ["missing", None, "", "  "])
-def test_a_missing_field_is_named_as_in_the_seeds(client: FrontDoorClient, name: str, value: Any) -> None:
+def test_a_missing_field_is_named_as_in_the_replaced_service(client: FrontDoorClient, name: str, value: Any) -> None:
     body = {**WHATSAPP, name: value}
     if value == "missing":
         del body[name]
@@ -211,7 +211,7 @@ def test_a_user_id_of_odd_characters_is_refused(
     assert door.asked == []
 
 
-def test_context_is_exactly_that_of_the_seeds(client: FrontDoorClient, door: RecordingDoor) -> None:
+def test_context_is_exactly_that_of_the_replaced_service(client: FrontDoorClient, door: RecordingDoor) -> None:
     door.entries = [
         ContextEntry(
             user_id="5217331175599",
@@ -276,7 +276,7 @@ def test_a_webhook_is_registered_and_removed(
 
 @pytest.mark.parametrize(("method", "verb", "said"), REGISTRATIONS)
 @pytest.mark.parametrize("error", [RemoteRefused("no"), RemoteUnavailable("down"), AnswerTimeout("late")], ids=repr)
-def test_a_registration_that_fails_says_so_in_the_words_of_the_seeds(
+def test_a_registration_that_fails_says_so_in_the_documented_words(
     client: FrontDoorClient, door: RecordingDoor, method: str, verb: str, said: str, error: Exception
 ) -> None:
     door.fail(error)

@@ -207,7 +207,7 @@ def test_a_repeat_is_200_and_has_no_second_effect(client: FrontDoorClient, door:
         pytest.param({**TEXT, "type": "location", "location": {"latitude": 1}}, id="half a place"),
     ],
 )
-def test_a_malformed_delivery_is_refused_in_the_words_of_the_seeds(
+def test_a_malformed_delivery_is_refused_in_the_documented_words(
     client: FrontDoorClient, door: RecordingDoor, body: Any
 ) -> None:
     assert refusal(deliver(client, body)) == MALFORMED

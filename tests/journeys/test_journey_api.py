@@ -75,7 +75,7 @@ WHATSAPP_IMAGE: Json = {
 
 
 def messenger(message: Json, user_id: str) -> Json:
-    """A Messenger webhook's body, as the seeds show it."""
+    """A Messenger webhook's body, as integrations.md, "Messenger webhook" shows it."""
     page = {"id": "233726951928054"}
     event = {"message": message, "recipient": page, "sender": {"id": user_id}, "timestamp": 1632348042261}
     return {
@@ -261,7 +261,7 @@ def test_there_are_no_other_providers_to_register(bot: Bot) -> None:
 # --- context ----------------------------------------------------------------------------------------------------------
 
 
-def test_context_looks_as_in_the_seeds(bot: Bot, user: BotUser) -> None:
+def test_context_looks_as_in_the_replaced_service(bot: Bot, user: BotUser) -> None:
     text = user.say("Ayuda 🤖\n")
     bot.say(user, "¿En qué puedo ayudarte?")
     image = user.send_file("image", "https://example.com/a.jpg", caption="mi ticket", mimeType="image/jpeg")

@@ -1,4 +1,4 @@
-"""How a chat ends, and where the bot goes then: every row of yalo.md §3."""
+"""How a chat ends, and where the bot goes then: every row of botflow.md, "Which state when"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that users send: at the case, in order, and said in words (yalo.md §5)."""
+"""Files that users send: at the case, in order, and said in words (salesforce.md, "Files")."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ HOUR_MS = 3_600_000
 
 
 def stamp(at_ms: int, zone: str = "America/Mexico_City") -> str:
-    """A moment as an agent reads it (yalo.md §7)."""
+    """A moment as an agent reads it (settings.md, "What the agent reads first")."""
     return datetime.fromtimestamp(at_ms / 1000, ZoneInfo(zone)).strftime("%d-%m-%Y %H:%M:%S")
 
 

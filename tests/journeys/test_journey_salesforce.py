@@ -1,4 +1,4 @@
-"""Contact, case, queue and login: every row of yalo.md §6, seen at the org and at the desk."""
+"""Contact, case, queue and login: every row of salesforce.md, seen at the org and at the desk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live Agent as the simulator plays it: the rules of liveagent.md §1, §2, §5 and §8, over real sockets."""
+"""Live Agent as the simulator plays it: the rules of liveagent.md, over real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Salesforce as the simulator plays it: login, data, composite (liveagent.md §7), over real sockets."""
+"""Salesforce as the simulator plays it: login, data, composite (salesforce.md), over real sockets."""
 
 from __future__ import annotations
 

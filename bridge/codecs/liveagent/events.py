@@ -1,4 +1,4 @@
-"""Live Agent's events (liveagent.md §3), read into the desk-neutral ones. Nothing that the desk sends can break it."""
+"""Live Agent's events (liveagent.md, "Events"), read into desk-neutral ones. No input breaks it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bridge.events import (
     TransferBegan,
 )
 
-# Ends for want of an agent, not after a talk (liveagent.md §3, ChatEnded reasons).
+# Ends for want of an agent, not after a talk (liveagent.md, "End reasons").
 _UNSERVED = {"agentpushtimeout", "agentsunavailable", "nopost"}
 
 # Known, and of no consequence to a chat.
@@ -89,7 +89,7 @@ class EventReader:
         """The events in order, and the names of the messages that were not understood."""
         events = [event for message in messages for event in self._read_one(message)]
         if AgentTyped(False) in events:
-            # Both may come in one batch, in the wrong order (liveagent.md §3).
+            # Both may come in one batch, in the wrong order (liveagent.md, "Events").
             events = [event for event in events if event != AgentTyped(True)]
         return tuple(events), tuple(self._unknown)
 

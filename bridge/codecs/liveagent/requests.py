@@ -64,7 +64,7 @@ class PolledBatch(msgspec.Struct, frozen=True):
 
 
 class LiveAgentCodec:
-    """Speaks for one org and deployment. `base_url` may end before or after `/chat/rest` (liveagent.md §0)."""
+    """One org and deployment. `base_url` may hold `/chat/rest` or not (liveagent.md, "Addresses and headers")."""
 
     def __init__(self, base_url: str, *, organization_id: str, deployment_id: str, api_version: str) -> None:
         self._rest = re.sub(r"(/chat(/rest)?)?/*$", "", base_url) + "/chat/rest"
@@ -75,12 +75,12 @@ class LiveAgentCodec:
     # --- opening ----------------------------------------------------------------------------------------------------
 
     def open_session(self) -> HttpCall:
-        """Asks for a session (liveagent.md §1.1)."""
+        """Asks for a session (liveagent.md, "Opening a session")."""
         headers = {"X-LIVEAGENT-API-VERSION": self._api_version, "X-LIVEAGENT-AFFINITY": "null"}
         return json_call("GET", f"{self._rest}/System/SessionId", headers=headers)
 
     def opened(self, reply: HttpReply, *, now_ms: int) -> LiveAgentSession:
-        """The session in the answer. A 503 here means a wrong host or org, not a session to repair (§5.7)."""
+        """The session in the answer. A 503: wrong host or org, no repair (liveagent.md, "Wrong or moved host")."""
         raise_for_status(reply, _WHO)
         body = parse(reply, _SessionBody)
         return LiveAgentSession(
@@ -92,7 +92,7 @@ class LiveAgentCodec:
         )
 
     def request_chat(self, session: LiveAgentSession, request: ConnectRequest, prechat: Prechat) -> HttpCall:
-        """Asks for an agent: the first POST of a session (liveagent.md §1.2, yalo.md §6)."""
+        """Asks for an agent: the first POST of a session (liveagent.md, "Requesting a chat")."""
         body = {
             "organizationId": self._organization_id,
             "deploymentId": self._deployment_id,
@@ -117,7 +117,7 @@ class LiveAgentCodec:
         return self._post(session, "Chasitor/ChatMessage", {"text": text})
 
     def end(self, session: LiveAgentSession) -> HttpCall:
-        """Ends the chat; `reason` is required (§1.2)."""
+        """Ends the chat; `reason` is required (liveagent.md, "Posts")."""
         return self._post(session, "Chasitor/ChatEnd", {"reason": "client"})
 
     def delete(self, session: LiveAgentSession) -> HttpCall:
@@ -133,7 +133,8 @@ class LiveAgentCodec:
     def posted(self, session: LiveAgentSession, reply: HttpReply) -> LiveAgentSession:
         """The session after a POST was taken: its number is used up.
 
-        A 409 whose "Actual" is this POST's own number says that an earlier attempt arrived (§2.2).
+        A 409 whose "Actual" is this POST's own number says that an earlier attempt arrived
+        (liveagent.md, "Sequence numbers").
         Raises OutOfStep, SessionLost, SessionBroken, RemoteUnavailable, RemoteRefused.
         """
         number = session.sequence + 1
@@ -152,13 +153,15 @@ class LiveAgentCodec:
     # --- listening --------------------------------------------------------------------------------------------------
 
     def poll(self, session: LiveAgentSession) -> HttpCall:
-        """Asks what is new since `ack`; the desk holds the question up to `poll_timeout_s` (§1.1)."""
+        """Asks what is new since `ack`; the desk holds it up to `poll_timeout_s` (liveagent.md, "Long poll")."""
         call = json_call("GET", f"{self._rest}/System/Messages?ack={session.ack}", headers=self._headers(session))
         patience_s = session.poll_timeout_s + 5
         return msgspec.structs.replace(call, read_timeout_s=patience_s, total_timeout_s=patience_s)
 
     def heard(self, session: LiveAgentSession, reply: HttpReply) -> PolledBatch:
-        """What a poll brought. A batch that was taken before (`sequence` ≤ `ack`) brings nothing (§2.3).
+        """What a poll brought. A batch that was taken before (`sequence` ≤ `ack`) brings nothing.
+
+        The rule is liveagent.md, "Acknowledgement and offset".
 
         Raises PollOverlapped, SessionLost, SessionBroken, RemoteUnavailable, RemoteRefused.
         """
@@ -178,7 +181,7 @@ class LiveAgentCodec:
     # --- repairing --------------------------------------------------------------------------------------------------
 
     def repair(self, session: LiveAgentSession) -> HttpCall:
-        """The next request of the repair dance (§2.4)."""
+        """The next request of the repair dance (liveagent.md, "Reconnect")."""
         if session.repair == "resync":
             headers = self._headers(session)
             body = {"organizationId": self._organization_id}
@@ -188,7 +191,7 @@ class LiveAgentCodec:
         return json_call("GET", url, headers=headers)
 
     def repaired(self, session: LiveAgentSession, reply: HttpReply) -> LiveAgentSession:
-        """The session after that request. A 405 says that nothing was broken (§1.1)."""
+        """The session after that request. A 405 says that nothing was broken (liveagent.md, "Reconnect")."""
         if session.repair == "resync":
             _raise_for_session(reply)
             return msgspec.structs.replace(session, repair="")
@@ -231,7 +234,7 @@ def _entity(entity: str, label: str) -> dict[str, Any]:
 
 
 def _poll_timeout_s(given: Any) -> float:
-    """A number, or a number in a string (§1.1); anything senseless is the usual 40."""
+    """A number, or a number in a string (liveagent.md, "Opening a session"); anything senseless is the usual 40."""
     try:
         seconds = float(given)
     except (TypeError, ValueError, OverflowError):
@@ -240,12 +243,12 @@ def _poll_timeout_s(given: Any) -> float:
 
 
 def _offset(given: Any, known: int) -> int:
-    """The last positive one counts (§2.3)."""
+    """The last positive one counts (liveagent.md, "Acknowledgement and offset")."""
     return given if type(given) is int and 0 < given < 2**63 else known
 
 
 def _restored(session: LiveAgentSession) -> LiveAgentSession:
-    """After a reconnect, the first answer to a poll holds what the desk knows; the next step is ours (§2.4)."""
+    """After a reconnect the first poll brings what the desk knows; then we go on (liveagent.md, "Reconnect")."""
     return msgspec.structs.replace(session, repair="resync") if session.repair == "restore" else session
 
 

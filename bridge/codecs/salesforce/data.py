@@ -1,4 +1,4 @@
-"""Salesforce's records: contact, person account, case, and which queue a chat rings at (yalo.md §6)."""
+"""Salesforce's records: contact, person account, case, and which queue a chat rings at (salesforce.md)."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ class SalesforceData:
         With a `key` it is an upsert, and `upserted_id` reads the answer.
         """
         fields = self._case_fields(request, contact_id)
-        # Left out, Salesforce moves the case away from its owner (liveagent.md §7.3).
+        # Left out, Salesforce moves the case away from its owner (salesforce.md, "Case assignment").
         headers = {"Sforce-Auto-Assign": "false"}
         if key is None:
             return self.config.org.create(token, "Case", fields=fields, headers=headers)

@@ -1,4 +1,4 @@
-"""Files at a case: what a file is, what it is called, and the one request that lays it there (yalo.md §5)."""
+"""Files at a case: what a file is, what it is called, the request that attaches it (salesforce.md, "Files")."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from bridge.wire import HttpCall, HttpReply, parse, retry_after_s
 
 WHO = "Salesforce login"
 JWT_ALGORITHM = "RS256"
-# Salesforce takes no assertion that lives longer than five minutes (liveagent.md §7.1).
+# Salesforce takes no assertion that lives longer than five minutes (salesforce.md, "Login").
 ASSERTION_LIFE_S = 180
 _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 _NONE = SecretStr("")
@@ -46,7 +46,7 @@ class LoginConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SalesforceLogin:
-    """Asks for tokens (yalo.md §6, liveagent.md §7.1). It does not sign: the JWT flow is given its assertion."""
+    """Asks for tokens (salesforce.md, "Login"). It does not sign: the JWT flow is given its assertion."""
 
     def __init__(self, config: LoginConfig) -> None:
         self.config = config

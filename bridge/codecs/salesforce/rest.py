@@ -15,7 +15,7 @@ from bridge.wire import HttpCall, HttpReply, json_call, parse, raise_for_status,
 
 WHO = "Salesforce"
 
-# What an operator does about each refusal (seeds/004, liveagent.md §7.1, §7.2).
+# What an operator does about each refusal (salesforce.md, "Login" and "Requests and refusals").
 ADVICE: Mapping[str, str] = {
     "invalid_grant": (
         "The user name, password or security token is wrong, or the org does not allow this login flow: check "
@@ -138,7 +138,7 @@ class Org(msgspec.Struct, frozen=True):
 
 
 def quote(value: str) -> str:
-    """The value as a SOQL string, with its quotes (liveagent.md §7.3).
+    """The value as a SOQL string, with its quotes (salesforce.md, "SOQL strings").
 
     `@{` cannot survive in it, so that no value is taken for a composite's reference.
     """
@@ -176,7 +176,7 @@ class _Rows(msgspec.Struct):
 
 
 def wants_new_token(error: RemoteError) -> bool:
-    """Whether the call may be repeated once with a new token (yalo.md §6)."""
+    """Whether the call may be repeated once with a new token (salesforce.md, "Requests and refusals")."""
     return error.status == 401 or error.code in ("INVALID_SESSION_ID", "INVALID_AUTH_HEADER")
 
 

@@ -54,7 +54,7 @@ Phase = Literal["new", "queued", "active", "ended", "gone"]
 class Desk:
     """One org's Live Agent: it takes POSTs in sequence, holds back what was not acked, and moves when told to.
 
-    What a repeated number gets is nowhere stated (liveagent.md §2.1): `drops_repeats` says 200 instead of 409.
+    A repeated number has no stated answer (liveagent.md, "Sequence numbers"): `drops_repeats` says 200 instead of 409.
     """
 
     def __init__(self) -> None:

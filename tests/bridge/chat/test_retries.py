@@ -261,7 +261,7 @@ def test_a_fresh_session_that_is_refused_is_a_refusal() -> None:
 
 @pytest.mark.parametrize("error", [BROKEN, OutOfStep("409", accepted=9)], ids=name)
 def test_before_there_is_a_chat_nothing_is_repaired(error: BridgeError) -> None:
-    """liveagent.md §5.7: a 503 then means a wrong host, or one that is down."""
+    """A 503 then means a wrong host, or one that is down (liveagent.md, "Wrong or moved host")."""
     assert follows(REQUEST_CHAT, error).events == ()
     assert follows(REQUEST_CHAT, error, spent_s=60) == RetryDecision(None, (ConnectRefused("unavailable", str(error)),))
 

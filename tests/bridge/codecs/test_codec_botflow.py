@@ -1,4 +1,4 @@
-"""The bot flow: yalo.md §3."""
+"""The bot flow (botflow.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Integrations API: yalo.md §2, row by row, and long texts in pieces."""
+"""The Integrations API: integrations.md, row by row, and long texts in pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contact, person account, case, route: yalo.md §6, row by row."""
+"""Contact, person account, case, route: salesforce.md, row by row."""
 
 from __future__ import annotations
 

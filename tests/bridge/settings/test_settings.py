@@ -33,7 +33,7 @@ def the_fault(**overrides: str) -> str:
     return fault
 
 
-# The name and the default of every variable in the tables of seeds/000 and seeds/001, and in yalo.md §1.
+# The name and the default of every variable of the replaced service (settings.md, "Variables"), and of ours.
 DEFAULTS = {
     "app_name": "salesforce-integration",
     "client": "salesforce",
