@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 app = typer.Typer(
-    help="A middleware between a bot's users and human agents in Salesforce.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,  # they would print local variables, secrets among them
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bridge {version('bridge')}")
+        raise typer.Exit
+
+
+@app.callback()
+def bridge(
+    asked: Annotated[
+        bool, typer.Option("--version", help="Shows the version.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A middleware between a bot's users and human agents in Salesforce."""
 
 
 @app.command()

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 
 import requests
@@ -22,13 +23,20 @@ STOP_S = 25.0
 
 
 class ServiceProcess:
-    """`bridge serve` with these variables. Use it as a context: it is ready inside, and gone afterwards."""
+    """`bridge serve` with these variables. Use it as a context: it is ready inside, and gone afterwards.
 
-    def __init__(self, environ: Mapping[str, str], *, port: int = 0) -> None:
+    `program` is another installed `bridge`, run in the folder `cwd` so that it does not import this checkout.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], *, port: int = 0, program: Path | None = None, cwd: Path | None = None
+    ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = tempfile.NamedTemporaryFile(prefix="bridge-", suffix=".log", delete=False)  # noqa: SIM115
         self.environ = {**_without_ours(os.environ), "LOG_LEVEL": "INFO", **environ}
+        self._bridge = [str(program)] if program else [sys.executable, "-m", "bridge.ops.cli"]
+        self._cwd = cwd
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> ServiceProcess:
@@ -54,9 +62,13 @@ class ServiceProcess:
 
     def start(self) -> None:
         """Starts it, in a process group of its own: a Ctrl-C is for whoever started it."""
-        command = [sys.executable, "-m", "bridge.ops.cli", "serve", "--bind", f"127.0.0.1:{self.port}"]
         self._process = subprocess.Popen(
-            command, env=self.environ, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
+            [*self._bridge, "serve", "--bind", f"127.0.0.1:{self.port}"],
+            cwd=self._cwd,
+            env=self.environ,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def wait_until_ready(self, timeout_s: float = READY_S) -> None:

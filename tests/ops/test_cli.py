@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,13 @@ def bridge_python(code: str) -> str:
     return subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
     ).stdout.strip()
+
+
+def test_version_is_the_installed_one() -> None:
+    assert bridge("--version").stdout == f"bridge {version('bridge')}\n"
+
+
+def test_the_shell_can_complete_commands() -> None:
+    command = [Path(sys.executable).with_name("bridge"), "--show-completion", "bash"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert "_BRIDGE_COMPLETE=complete_bash" in shown.stdout
