@@ -13,15 +13,12 @@ import msgspec
 
 from bridge.actors.base import BridgeActor, Ref, tell
 from bridge.actors.protocol import Failure, Outcome, Ping, Request
-from bridge.commands import LANES, Command, SendToAgent, SendToUser
+from bridge.commands import TERMS, Command
 from bridge.errors import BridgeError, RemoteGarbled
 from bridge.events import Event
 from bridge.limits import RateLimit
 
 log = logging.getLogger("bridge.clients")
-
-# What the rate limits are for: texts. To open, repair or leave a chat must not wait behind them.
-PACED = (SendToAgent, SendToUser)
 
 Serve = Callable[[Command], tuple[Event, ...]]
 
@@ -34,7 +31,7 @@ class Call(msgspec.Struct, frozen=True):
 
 def carry_out(serve: Serve, request: Request) -> None:
     """Does what a request wants and tells how that ended. Nothing that a neighbour does leaves here as an error."""
-    lane = LANES[type(request.command)]
+    lane = TERMS[type(request.command)].lane
     try:
         events = serve(request.command)
     except BridgeError as error:
@@ -61,7 +58,7 @@ class OutboundClient(BridgeActor):
 
     def _carry_out(self, request: Request) -> None:
         try:
-            if isinstance(request.command, PACED):
+            if TERMS[type(request.command)].paced:
                 self._wait_for_a_place()
             if request.lease_held:
                 carry_out(self._serve, request)

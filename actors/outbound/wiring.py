@@ -17,9 +17,8 @@ from bridge.codecs.integrations import Integrations, IntegrationsConfig
 from bridge.codecs.liveagent.requests import LiveAgentCodec
 from bridge.codecs.salesforce.data import SalesforceConfig, SalesforceData
 from bridge.codecs.salesforce.login import LoginConfig, SalesforceLogin
-from bridge.commands import LANES, AttachFile, EnsureContact, Lane, OpenCase
+from bridge.commands import TERMS, Pool
 from bridge.limits import Breaker
-from bridge.messages import Message
 from bridge.settings.load import Settings
 
 # What Live Agent answers to a session that it moved (liveagent.md, "Reconnect").
@@ -69,17 +68,17 @@ class Pools:
         # Of their own, because a file's host is a stranger's, and may be slow on purpose.
         self.files = ClientPool("files", remotes.records.serve, size=FILE_CLIENTS)
         self.all = (self.desk, self.records, self.files, self.channel, self.bot_flow)
+        self._by_name = {
+            Pool.DESK: self.desk,
+            Pool.RECORDS: self.records,
+            Pool.FILES: self.files,
+            Pool.CHANNEL: self.channel,
+            Pool.BOT_FLOW: self.bot_flow,
+        }
 
     def send(self, request: Request) -> None:
         """Gives a request to the pool that its command belongs to."""
-        self._pool_of(type(request.command)).tell(request)
-
-    def _pool_of(self, command: type[Message]) -> ClientPool:
-        if command is AttachFile:
-            return self.files
-        if command in (EnsureContact, OpenCase):
-            return self.records
-        return {Lane.USER: self.channel, Lane.BOT: self.bot_flow}.get(LANES[command], self.desk)
+        self._by_name[TERMS[type(request.command)].pool].tell(request)
 
 
 def _lean_line(name: str, connections: int, *, harmless: Collection[int] = ()) -> Transport:
