@@ -16,6 +16,7 @@ from bridge.settings.values import (
     LowerList,
     Messages,
     Moment,
+    Networks,
     Pem,
     RedisAddress,
     ScheduleLine,
@@ -114,6 +115,13 @@ class Settings(BaseSettings):
     signature_header: str = variable("Header that carries the signature as it is", "X-Yalo-Signature")
     signature_hmac_header: str = variable(
         "Header that carries sha256=<HMAC of the body keyed with it>", "X-Hub-Signature-256"
+    )
+
+    webhook_without_signature: bool = variable(
+        "Whether webhooks are believed outside dev although INTEGRATIONS_SIGNATURE is not set", False
+    )
+    trusted_proxies: Networks = variable(
+        "Addresses and networks of the proxies whose X-Forwarded-For names the caller", (), example="10.0.0.0/8,::1"
     )
 
     # the store

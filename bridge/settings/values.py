@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -194,6 +195,20 @@ def _with_port(address: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def parse_networks(value: object) -> object:
+    """`10.0.0.0/8, ::1` as networks; an address alone is a network of one."""
+    if not isinstance(value, str):
+        return value
+    return tuple(_network(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"holds {text!r}, which is no address and no network: {error}") from None
+
+
 def check_timezone(value: object) -> object:
     """A name out of the time zone database."""
     try:
@@ -234,6 +249,8 @@ def parse_pem(value: object) -> object:
     return SecretStr(text.replace("\\n", "\n"))
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Networks = Annotated[tuple[Network, ...], BeforeValidator(parse_networks)]
 Seconds = Annotated[float, BeforeValidator(parse_duration_s)]
 TextList = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
 LowerList = Annotated[tuple[str, ...], BeforeValidator(parse_lower_list)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -464,3 +465,12 @@ def test_an_unknown_variable_is_told_with_the_nearest_name() -> None:
         f"{UNDERSCORE}SFC_CLIENT_IDD is not a setting; did you mean {UNDERSCORE}SFC_CLIENT_ID?"
     ]
     assert unknown_variables({UNDERSCORE + "ZZZ": "x"}) == [f"{UNDERSCORE}ZZZ is not a setting."]
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    given = settings(trusted_proxies="10.1.0.0/16, 192.0.2.7,::1").trusted_proxies
+    assert [str(network) for network in given] == ["10.1.0.0/16", "192.0.2.7/32", "::1/128"]
+    assert ip_address("192.0.2.7") in given[1]
+    assert settings().trusted_proxies == ()
+    assert "TRUSTED_PROXIES holds 'proxy', which is no address and no network" in the_fault(trusted_proxies="proxy")
+    assert "10.0.0.1/8 has host bits set" in the_fault(trusted_proxies="10.0.0.1/8")
