@@ -64,8 +64,9 @@ def files() -> list[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    linked = not path.resolve().is_relative_to(ROOT / path.relative_to(ROOT).parts[0])
-    made = {"__pycache__", ".build"} & set(path.parts) or any(part.endswith(".egg-info") for part in path.parts)
+    parts = path.relative_to(ROOT).parts
+    linked = not path.resolve().is_relative_to(ROOT / parts[0])
+    made = any(part.startswith(".") or part == "__pycache__" or part.endswith(".egg-info") for part in parts)
     return path.is_file() and not linked and not made and path.suffix in SUFFIXES and path != Path(__file__)
 
 
