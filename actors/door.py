@@ -1,4 +1,4 @@
-"""The door, from the actors' side: what an HTTP request may ask, turned into posts, asks and calls."""
+"""The door: what an HTTP request may ask of the actors, turned into posts, asks and calls."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pykka
 
 from bridge.actors.base import Ref
+from bridge.actors.inbox.engine import InboxEngine
 from bridge.actors.inbox.ownership import Ownership
 from bridge.actors.inbox.replies import Replies
 from bridge.actors.outbound.channels import UserChannel
@@ -33,15 +34,16 @@ POST_TRIES = 2
 
 
 class ActorDoor:
-    """Implements `bridge.door.Door`. It keeps nothing: what must not be lost is in the store before it answers."""
+    """Implements `bridge.door.Door`. It keeps nothing in memory: a post is in the store before it is answered."""
 
-    def __init__(self, store: Store, replies: Replies, *, timeout_s: float) -> None:
+    def __init__(self, store: Store, inbox: InboxEngine, replies: Replies, *, timeout_s: float) -> None:
         self._store = store
+        self._inbox = inbox
         self._replies = replies
         self._timeout_s = timeout_s
 
     def attach(self, *, registry: Ref, ownership: Ownership, channel: UserChannel, pool: ClientPool) -> None:
-        """Gives it what only a running system has."""
+        """Gives it the parts that exist only in a running system."""
         self._registry = registry
         self._ownership = ownership
         self._channel = channel
@@ -54,25 +56,26 @@ class ActorDoor:
         self._closing = True
 
     def post(self, message: UserMessage, *, leave: bool = False) -> Posted:
-        """Stores what was said; what the bot said may only be context."""
+        """Stores a message; what the bot said may only be context."""
         event: InboxEvent | None = None
         if message.sender == "user":
             event = LeaveRequested(message) if leave else UserMessageReceived(message)
         for _ in range(POST_TRIES - 1):
             try:
-                return self._store.post(message, event)
+                return self._store.post(message, event, append=self._inbox.append)
             except StoreUnavailable:
-                # The script drops what it has seen, so the whole of it may be repeated.
+                # The script drops a message that it has seen, so the whole script may be repeated.
                 continue
-        return self._store.post(message, event)
+        return self._store.post(message, event, append=self._inbox.append)
 
     def connect(self, request: ConnectRequest) -> Answer:
-        """Opens a chat and waits for what became of it."""
+        """Opens a chat and waits for the answer: opened, or why not."""
         return self._ask(lambda ask: ConnectRequested(request, ask))
 
     def finish(self, user_id: str) -> Answer:
         """Ends a chat and waits until that is on record."""
-        return self._ask(lambda ask: FinishRequested(user_id, ask))
+        chat_id = self._store.open_chat_id(user_id)
+        return self._ask(lambda ask: FinishRequested(user_id, ask), chat_id)
 
     def context(self, user_id: str) -> list[ContextEntry]:
         """What was said outside a chat."""
@@ -116,10 +119,10 @@ class ActorDoor:
             return "the registry does not answer"
         return ""
 
-    def _ask(self, event: Callable[[Ask], InboxEvent]) -> Answer:
+    def _ask(self, event: Callable[[Ask], InboxEvent], chat_id: str = "") -> Answer:
         ask = self._replies.expect()
         try:
-            self._store.ask(event(ask))
+            self._inbox.append(event(ask), chat_id)
         except StoreUnavailable:
             self._replies.drop(ask)
             raise

@@ -14,11 +14,15 @@ from bridge.records import ChatRecord
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One entry of a partition's inbox. feed → registry → interconnection."""
+    """One entry of a partition's inbox. inbox → registry → interconnection.
+
+    `chat_id` is the chat that was open when the entry was posted; empty where the entry belongs to no certain chat.
+    """
 
     partition: int
     entry_id: str
     event: InboxEvent
+    chat_id: str = ""
 
 
 class Request(msgspec.Struct, frozen=True):

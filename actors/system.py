@@ -16,8 +16,9 @@ from bridge.actors.chats.interconnection import ChatContext, Interconnection
 from bridge.actors.chats.registry import InterconnectionRegistry
 from bridge.actors.door import ActorDoor
 from bridge.actors.inbox.dead_workers import worker_name
+from bridge.actors.inbox.engine import EngineFactory, InboxEngine
 from bridge.actors.inbox.ownership import Ownership
-from bridge.actors.inbox.redis import BLOCK_S, InboxReader
+from bridge.actors.inbox.redis import BLOCK_S, RedisInbox
 from bridge.actors.inbox.replies import Replies
 from bridge.actors.leases import Lease
 from bridge.actors.outbound.pool import carry_out
@@ -44,23 +45,23 @@ SNAPSHOT_S = 2.0
 
 
 class System:
-    """A worker's actors, from the store to the door."""
+    """A worker's actors, from the store to the door. `engine` makes the inbox."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, engine: EngineFactory = RedisInbox) -> None:
         self.worker = worker_name()
         self.started_at_ms = time.time_ns() // 1_000_000
         connections = Connections(settings)
-        self.store = _store(connections, settings)
-        keys = self.store.keys
+        keys = Keys(settings.client, settings.partitions)
+        self.inbox = engine(connections, keys)
+        self.store = _store(connections, settings, keys, self.inbox)
         _check_layout(self.store, settings)
         self._remotes = Remotes(settings)
         self._pools = Pools(self._remotes, settings)
         self._context = self._chat_context(settings)
         self.registry: Ref = InterconnectionRegistry.start(self._start_interconnection)
-        self._feed = InboxReader(connections.client(blocking_s=BLOCK_S), keys, registry=self.registry)
         self._replies = Replies(connections.client(blocking_s=BLOCK_S), keys.replies(self.worker))
-        self._ownership = Ownership(self.store, self.worker, registry=self.registry, feed=self._feed)
-        self.door = ActorDoor(self.store, self._replies, timeout_s=settings.main_context_time_out)
+        self._ownership = Ownership(self.store, self.worker, registry=self.registry, inbox=self.inbox)
+        self.door = ActorDoor(self.store, self.inbox, self._replies, timeout_s=settings.main_context_time_out)
         self.door.attach(
             registry=self.registry,
             ownership=self._ownership,
@@ -75,7 +76,7 @@ class System:
         """In the order in which one leans on the other; an actor that died at its start is noticed here."""
         self.registry.ask(Ping(), timeout=5.0)
         self._replies.start()
-        self._feed.start()
+        self.inbox.start(self.registry)
         self._ownership.start()
         self._token_refresher.start()
         self._ownership.first_round.wait(timeout=FIRST_CHATS_S)
@@ -100,7 +101,7 @@ class System:
         """Hands over, if that was not done, and stops everybody within `deadline_s` seconds."""
         deadline_s += time.monotonic()
         self.hand_over(deadline_s - time.monotonic() - 1.0)
-        self._feed.stop()
+        self.inbox.stop()
         self._replies.stop()
         for pool in self._pools.all:
             pool.stop()
@@ -132,7 +133,7 @@ class System:
         def poll(request: Request) -> gevent.Greenlet:
             return gevent.spawn(carry_out, self._remotes.desk.serve, request)
 
-        return ChatContext(self.store, _policy(settings), _patience(settings), self._pools.send, poll)
+        return ChatContext(self.store, _policy(settings), _patience(settings), self._pools.send, poll, self.inbox)
 
     def _start_interconnection(
         self, user_id: str, lease: Lease, *, registry: Ref, record: ChatRecord | None, first_poll_delay_s: float
@@ -143,16 +144,15 @@ class System:
         return ref
 
 
-def start(settings: Settings) -> System:
+def start(settings: Settings, engine: EngineFactory = RedisInbox) -> System:
     """A running system. Raises SettingsError, StoreUnavailable."""
-    system = System(settings)
+    system = System(settings, engine)
     system.start()
     return system
 
 
-def _store(connections: Connections, settings: Settings) -> Store:
-    keys = Keys(settings.client, settings.partitions)
-    return Store(connections, keys, client=settings.client, mailbox_limit=settings.mailbox_limit)
+def _store(connections: Connections, settings: Settings, keys: Keys, inbox: InboxEngine) -> Store:
+    return Store(connections, keys, client=settings.client, mailbox_limit=settings.mailbox_limit, engine=inbox.scripts)
 
 
 def _check_layout(store: Store, settings: Settings) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from bridge.actors.inbox.redis import RedisInbox
 from bridge.actors.outbound.wiring import Remotes
 from bridge.actors.store.connections import Connections, is_embedded
 from bridge.actors.store.store import Store
@@ -29,7 +30,15 @@ class DeadLetterOffice:
     def __init__(self, settings: Settings) -> None:
         keys = Keys(settings.client, settings.partitions)
         self._settings = settings
-        self._store = Store(Connections(settings), keys, client=settings.client, mailbox_limit=settings.mailbox_limit)
+        connections = Connections(settings)
+        self._inbox = RedisInbox(connections, keys)
+        self._store = Store(
+            connections,
+            keys,
+            client=settings.client,
+            mailbox_limit=settings.mailbox_limit,
+            engine=self._inbox.scripts,
+        )
 
     def letters(self, names: Iterable[str] = ()) -> list[tuple[str, DeadLetter]]:
         """All letters, or those that are named."""
@@ -46,7 +55,7 @@ class DeadLetterOffice:
             self._send_to_user(letter)
         elif letter.delivery.message is not None:
             # To the agent of the chat that the user has now; without one it becomes context for the next.
-            self._store.ask(UserMessageReceived(letter.delivery.message))
+            self._inbox.append(UserMessageReceived(letter.delivery.message))
         else:
             raise BridgeError("it was written for a chat that is over; drop it")
         self._store.drop_letter(name)

@@ -16,6 +16,7 @@ from bridge.actors.base import BridgeActor, Ref, mailbox_length, tell
 from bridge.actors.chats.journal import Journal
 from bridge.actors.chats.lanes import InFlight, Lanes
 from bridge.actors.chats.polling import Poller
+from bridge.actors.inbox.engine import InboxEngine
 from bridge.actors.leases import Lease
 from bridge.actors.protocol import (
     Drain,
@@ -55,6 +56,7 @@ class ChatContext(msgspec.Struct, frozen=True):
     time_limits: TimeLimits
     send: Callable[[Request], None]
     poll: Callable[[Request], gevent.Greenlet]
+    inbox: InboxEngine
 
 
 class Interconnection(BridgeActor):
@@ -82,7 +84,7 @@ class Interconnection(BridgeActor):
         self._user_id = user_id
         self._registry = registry
         self._lease = lease
-        self._recorder = Journal(context.store, user_id, lease)
+        self._recorder = Journal(context.store, context.inbox, user_id, lease)
         self._poller = Poller(context.poll, first_poll_delay_s=first_poll_delay_s)
         self._chat = self._chat_of(record)
         self._lanes = Lanes()
@@ -186,19 +188,19 @@ class Interconnection(BridgeActor):
     def _reload(self) -> None:
         """After a fall: what is on record, and what lay in the mailbox that was lost."""
         self._chat = self._chat_of(self._recorder.record())
-        for entry_id, event in self._recorder.inbox():
-            self._step([event], [entry_id])
-            self._reloaded.add(entry_id)
+        for entry in self._recorder.inbox():
+            self._step([entry.event], [entry.entry_id])
+            self._reloaded.add(entry.entry_id)
 
     def _quarantine(self, reason: str) -> None:
         """Ends a chat that falls again and again; what may be to blame goes to the dead letters, unread."""
         self._chat = self._chat_of(self._recorder.record())
         step = self._chat.apply([ChatQuarantined(reason)], now_ms=_now_ms())
         entries = self._recorder.inbox()
-        for entry_id, event in entries:
-            step.dead_letters += unread(event, entry_id, reason=reason, now_ms=_now_ms())
-            self._reloaded.add(entry_id)
-        self._recorder.write(self._chat, step, [entry_id for entry_id, _ in entries])
+        for entry in entries:
+            step.dead_letters += unread(entry.event, entry.entry_id, reason=reason, now_ms=_now_ms())
+            self._reloaded.add(entry.entry_id)
+        self._recorder.write(self._chat, step, [entry.entry_id for entry in entries])
         self._carry_out(step)
 
     def _chat_of(self, record: ChatRecord | None) -> Chat:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from bridge.actors.inbox.redis import RedisInbox
 from bridge.actors.store.connections import Connections, is_embedded
 from bridge.actors.store.store import Store
 from bridge.errors import StoreUnavailable
@@ -39,7 +40,13 @@ def _free(settings: Settings, theirs: Callable[[str], bool], why: str) -> None:
         return
     keys = Keys(settings.client, settings.partitions)
     try:
-        store = Store(Connections(settings), keys, client=settings.client, mailbox_limit=settings.mailbox_limit)
+        store = Store(
+            Connections(settings),
+            keys,
+            client=settings.client,
+            mailbox_limit=settings.mailbox_limit,
+            engine=RedisInbox.scripts,
+        )
         freed = store.release_all(theirs)
     except StoreUnavailable as error:
         log.warning("%s; its leases run out by themselves: %s", why, error)

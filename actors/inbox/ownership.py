@@ -1,4 +1,4 @@
-"""Which partitions this worker owns: it takes its share, keeps it, gives it up, and stops in time when it must."""
+"""Which partitions this worker owns: it claims its share, renews its leases, and gives partitions up in time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from functools import partial
 
 import gevent
 import gevent.event
+import msgspec
 
 from bridge.actors.base import Ref, tell
-from bridge.actors.inbox.redis import InboxReader
+from bridge.actors.inbox.engine import InboxEngine
 from bridge.actors.leases import Lease
 from bridge.actors.protocol import DrainPartitions, PartitionGained, PartitionLost
 from bridge.actors.store.store import Store
@@ -20,23 +21,35 @@ from bridge.errors import StoreUnavailable
 
 log = logging.getLogger("bridge.ownership")
 
-LEASE_TTL_MS = 10_000
-HEARTBEAT_TTL_MS = 6_000
-RENEW_EVERY_S = 2.0
-TICK_S = 0.25
 POLL_DELAY_RELEASED_S = 1.0
 POLL_DELAY_EXPIRED_S = 3.0
-HAND_OVER_S = 3.0
+
+
+class LeaseTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """How long leases and heartbeats last, and how often they are renewed."""
+
+    lease_ttl_ms: int = 10_000
+    heartbeat_ttl_ms: int = 6_000
+    renew_every_s: float = 2.0
+    tick_s: float = 0.25
+    hand_over_s: float = 3.0
+
+    def deadline_s(self, asked_s: float) -> float:
+        """Until when the holder of a lease may act that was claimed or renewed at `asked_s` (monotonic)."""
+        return asked_s + self.lease_ttl_ms / 1000 * 0.75
 
 
 class Ownership:
-    """One greenlet a worker. It tells the registry what is gained and lost, and the feed what to read."""
+    """One greenlet a worker. It tells the registry which partitions are gained and lost, and the inbox what to read."""
 
-    def __init__(self, store: Store, worker: str, *, registry: Ref, feed: InboxReader) -> None:
+    def __init__(
+        self, store: Store, worker: str, *, registry: Ref, inbox: InboxEngine, times: LeaseTimes | None = None
+    ) -> None:
+        self._times = times or LeaseTimes()
         self._store = store
         self._worker = worker
         self._registry = registry
-        self._feed = feed
+        self._inbox = inbox
         self._leases: dict[int, Lease] = {}
         self._living: list[str] = []
         self._wanted: set[int] = set()
@@ -59,7 +72,7 @@ class Ownership:
         """Brings every chat to rest, then frees every partition; `deadline_s` is on the monotonic clock."""
         self._stopping = True
         if self._greenlet is not None:
-            self._greenlet.join(timeout=2 * TICK_S + 1)
+            self._greenlet.join(timeout=2 * self._times.tick_s + 1)
         # Draining takes a while, and a lease must not end in the middle of it.
         self._quietly(self._renew)
         self._hand_over(list(self._leases), deadline_s)
@@ -74,19 +87,19 @@ class Ownership:
                 log.warning("cannot renew leases: %s", error)
             except Exception:
                 log.exception("the ownership's round failed")
-            gevent.sleep(TICK_S)
+            gevent.sleep(self._times.tick_s)
 
     def _watch(self) -> None:
         # Beside the rounds: one of them may wait for the store, or for chats to come to rest, past a lease's deadline.
         while self._leases or not self._stopping:
             self._drop_overdue()
-            gevent.sleep(TICK_S)
+            gevent.sleep(self._times.tick_s)
 
     def _round(self) -> None:
-        if time.monotonic() - self._renewed_s >= RENEW_EVERY_S:
+        if time.monotonic() - self._renewed_s >= self._times.renew_every_s:
             self._renew()
         # Every round, because a worker that died is struck off at once and its chats must not wait.
-        living = self._store.living(self._worker, ttl_ms=HEARTBEAT_TTL_MS)
+        living = self._store.living(self._worker, ttl_ms=self._times.heartbeat_ttl_ms)
         if living != self._living:
             log.info("%d workers share the partitions", len(living))
             self._living = living
@@ -96,14 +109,14 @@ class Ownership:
                 return
             self._claim(partition)
         if unwanted := self._leases.keys() - self._wanted:
-            self._hand_over(sorted(unwanted), time.monotonic() + HAND_OVER_S)
+            self._hand_over(sorted(unwanted), time.monotonic() + self._times.hand_over_s)
 
     def _renew(self) -> None:
         for lease in list(self._leases.values()):
             asked_s = time.monotonic()
-            renewed = self._store.renew(lease, ttl_ms=LEASE_TTL_MS)
+            renewed = self._store.renew(lease, ttl_ms=self._times.lease_ttl_ms)
             if renewed and lease.held:
-                lease.deadline_s = _deadline_s(asked_s)
+                lease.deadline_s = self._times.deadline_s(asked_s)
             elif renewed:
                 # Too late: its chats may have stopped by themselves, so it is claimed anew, and they are restored.
                 self._lose(lease)
@@ -115,10 +128,10 @@ class Ownership:
 
     def _claim(self, partition: int) -> None:
         asked_s = time.monotonic()
-        claim = self._store.claim(partition, self._worker, ttl_ms=LEASE_TTL_MS)
+        claim = self._store.claim(partition, self._worker, ttl_ms=self._times.lease_ttl_ms)
         if claim is None:
             return
-        lease = Lease(partition, claim.value, deadline_s=_deadline_s(asked_s))
+        lease = Lease(partition, claim.value, deadline_s=self._times.deadline_s(asked_s))
         try:
             records = tuple(self._store.chats(partition))
         except StoreUnavailable:
@@ -128,10 +141,10 @@ class Ownership:
         first_poll_delay_s = POLL_DELAY_RELEASED_S if claim.released else POLL_DELAY_EXPIRED_S
         self._leases[partition] = lease
         tell(self._registry, PartitionGained(lease, records, first_poll_delay_s))
-        self._feed.add(partition)
+        self._inbox.assigned(partition)
 
     def _hand_over(self, partitions: list[int], deadline_s: float) -> None:
-        self._feed.remove(partitions)
+        self._inbox.revoked(partitions)
         timeout_s = max(deadline_s - time.monotonic(), 0.1)
         drain = DrainPartitions(tuple(partitions), time.monotonic() + timeout_s * 0.8)
         try:
@@ -159,7 +172,7 @@ class Ownership:
     def _lose(self, lease: Lease) -> None:
         lease.give_up()
         self._leases.pop(lease.partition, None)
-        self._feed.remove([lease.partition])
+        self._inbox.revoked([lease.partition])
         tell(self._registry, PartitionLost(lease.partition))
 
     @staticmethod
@@ -178,7 +191,3 @@ def share(worker: str, living: Iterable[str], partitions: int) -> set[int]:
 
 def _weight(worker: str, partition: int) -> bytes:
     return hashlib.blake2b(f"{worker}/{partition}".encode(), digest_size=8).digest()
-
-
-def _deadline_s(asked_s: float) -> float:
-    return asked_s + LEASE_TTL_MS / 1000 * 0.75

@@ -1,10 +1,10 @@
-"""The feed: from the inboxes of the partitions that this worker owns to the registry, each entry once, in order."""
+"""The inbox on Redis Streams: one stream a partition. An entry is there until the commit that it led to deletes it."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gevent
@@ -13,19 +13,40 @@ import redis
 
 from bridge.actors.base import Ref, tell
 from bridge.actors.protocol import Entry
+from bridge.actors.store.commands import Commands, EngineScripts, Script
+from bridge.actors.store.connections import Connections
 from bridge.keys import Keys
-from bridge.messages import decode_event
+from bridge.messages import InboxEvent, decode_event, encode_event
 
-log = logging.getLogger("bridge.feed")
+log = logging.getLogger("bridge.inbox")
 
 BLOCK_S = 0.5
 BATCH = 500
 START = "0-0"
 TOLD_KEPT = 10_000
 
+APPEND = """
+local function append(keys, user, event, chat)
+  redis.call('XADD', keys[1], '*', 'user', user, 'event', event, 'chat', chat)
+  return true
+end
+"""
+
+RECORD_POSITION = """
+local function record_position(keys, entries)
+  local news = 0
+  for _, entry in ipairs(entries) do
+    news = news + redis.call('XDEL', keys[1], entry)
+  end
+  return news
+end
+"""
+
+_APPEND_ONE = Script(f"{APPEND}\nreturn append(KEYS, ARGV[1], ARGV[2], ARGV[3]) and 1 or 0")
+
 
 class Cursor:
-    """Where one inbox is read on from, and which entries were told: after an error all that is left is read again."""
+    """Where one stream is read on from, and which entries were told: after an error the whole stream is read again."""
 
     __slots__ = ("_told", "_told_order", "position")
 
@@ -46,39 +67,63 @@ class Cursor:
         return True
 
 
-class InboxReader:
-    """One greenlet a worker, with a connection of its own.
+class RedisInbox:
+    """Implements `bridge.actors.inbox.engine.InboxEngine`. One greenlet a worker reads, on a connection of its own."""
 
-    An entry leaves the inbox with the commit that it led to, and the lease makes the reader unique: so what lies there
-    when a partition is gained is what its last owner did not finish, and reading begins at the start.
-    """
+    scripts = EngineScripts(names=("inbox",), append=APPEND, record_position=RECORD_POSITION)
 
-    def __init__(self, client: redis.Redis, keys: Keys, *, registry: Ref) -> None:
-        self._redis = client
+    def __init__(self, connections: Connections, keys: Keys, *, block_s: float = BLOCK_S) -> None:
+        self._commands = Commands(connections)
+        self._reader = connections.client(blocking_s=block_s)
         self._keys = keys
-        self._registry = registry
+        self._block_s = block_s
         self._cursors: dict[int, Cursor] = {}
         self._greenlet: gevent.Greenlet | None = None
         self._stopping = False
 
-    def start(self) -> None:
-        """Begins to read."""
+    def start(self, registry: Ref) -> None:
+        """Begins to read; each entry is told to the registry."""
+        self._registry = registry
         self._greenlet = gevent.spawn(self._run)
 
     def stop(self) -> None:
-        """Ends after the read under way."""
+        """Ends after the read that is under way."""
         self._stopping = True
         if self._greenlet is not None:
-            self._greenlet.join(timeout=BLOCK_S + 3)
+            self._greenlet.join(timeout=self._block_s + 3)
 
-    def add(self, partition: int) -> None:
-        """Reads a partition too, from the start."""
+    def append(self, event: InboxEvent, chat_id: str = "") -> None:
+        """Appends an event. Raises StoreUnavailable: then it is not known whether the event was appended."""
+        keys = [self._stream(self._keys.partition(event.user_id))]
+        self._commands.durably(_APPEND_ONE, keys, [event.user_id, encode_event(event), chat_id])
+
+    def read(self, user_id: str) -> list[Entry]:
+        """A user's entries that no commit has deleted yet, in order."""
+        partition, user = self._keys.partition(user_id), user_id.encode()
+        found: Any = self._commands.call(lambda: self._commands.redis.xrange(self._stream(partition)))
+        entries = [_entry(partition, name, fields) for name, fields in found if fields.get(b"user") == user]
+        return [entry for entry in entries if entry is not None]
+
+    def position(self, partition: int, entries: Sequence[str]) -> Sequence[str]:
+        """The entries themselves: the commit deletes them."""
+        return entries
+
+    def assigned(self, partition: int) -> None:
+        """Reads this partition too, from its start: what is there is what its last owner did not finish."""
         self._cursors[partition] = Cursor()
 
-    def remove(self, partitions: Iterable[int]) -> None:
-        """Reads these no more."""
+    def revoked(self, partitions: Iterable[int]) -> None:
+        """Reads these partitions no more."""
         for partition in partitions:
             self._cursors.pop(partition, None)
+
+    @property
+    def partitions(self) -> list[int]:
+        """What is read."""
+        return sorted(self._cursors)
+
+    def _stream(self, partition: int) -> str:
+        return self._keys.of(partition, "inbox")
 
     def _run(self) -> None:
         while not self._stopping:
@@ -86,12 +131,12 @@ class InboxReader:
                 self._round()
             except (redis.exceptions.RedisError, OSError) as error:
                 log.warning("cannot read the inboxes: %s: %s", type(error).__name__, error)
-                # A store that failed over may give smaller ids than before, so nothing may be skipped.
+                # A store that failed over may give smaller ids than before, so no entry may be skipped.
                 self._rewind()
-                gevent.sleep(BLOCK_S)
+                gevent.sleep(self._block_s)
             except Exception:
-                log.exception("the feed's round failed")
-                gevent.sleep(BLOCK_S)
+                log.exception("reading the inboxes failed")
+                gevent.sleep(self._block_s)
 
     def _rewind(self) -> None:
         for cursor in self._cursors.values():
@@ -99,25 +144,30 @@ class InboxReader:
 
     def _round(self) -> None:
         if not self._cursors:
-            gevent.sleep(BLOCK_S / 10)
+            gevent.sleep(self._block_s / 10)
             return
-        asked = {self._keys.of(partition, "inbox"): (partition, cursor) for partition, cursor in self._cursors.items()}
+        asked = {self._stream(partition): (partition, cursor) for partition, cursor in self._cursors.items()}
         streams: Any = {name: cursor.position for name, (_, cursor) in asked.items()}
-        answer: Any = self._redis.xread(streams, count=BATCH, block=int(BLOCK_S * 1000)) or []
+        answer: Any = self._reader.xread(streams, count=BATCH, block=int(self._block_s * 1000)) or []
         for name, entries in answer.items() if isinstance(answer, dict) else answer:
             self._tell(*asked[name.decode()], entries)
 
     def _tell(self, partition: int, cursor: Cursor, entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> None:
         for name, fields in entries:
-            entry_id = name.decode()
             if self._cursors.get(partition) is not cursor:
-                # Lost meanwhile, or lost and gained again: then it is read from its start.
+                # The partition was revoked meanwhile, or revoked and assigned again: then it is read from its start.
                 return
-            if not cursor.is_news(entry_id):
+            if not cursor.is_news(name.decode()):
                 continue
-            try:
-                event = decode_event(fields[b"event"])
-            except (msgspec.MsgspecError, KeyError):
-                log.exception("entry %s of partition %d cannot be read and is left there", entry_id, partition)
-                continue
-            tell(self._registry, Entry(partition, entry_id, event))
+            entry = _entry(partition, name, fields)
+            if entry is not None:
+                tell(self._registry, entry)
+
+
+def _entry(partition: int, name: bytes, fields: dict[bytes, bytes]) -> Entry | None:
+    try:
+        event = decode_event(fields[b"event"])
+    except (msgspec.MsgspecError, KeyError):
+        log.exception("entry %s of partition %d cannot be read and is left there", name.decode(), partition)
+        return None
+    return Entry(partition, name.decode(), event, fields.get(b"chat", b"").decode())

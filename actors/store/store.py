@@ -10,13 +10,12 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
-import redis
 
 from bridge.actors.leases import Lease
+from bridge.actors.store.commands import Commands, EngineScripts, Script
 from bridge.actors.store.connections import Connections
-from bridge.actors.store.pipelining import Pipeline
 from bridge.door import Posted
-from bridge.errors import Fenced, MailboxFull, StoreUnavailable
+from bridge.errors import Fenced, MailboxFull
 from bridge.keys import Keys
 from bridge.messages import Answer, Ask, InboxEvent, UserMessage, encode_event
 from bridge.records import (
@@ -47,12 +46,15 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Commit(msgspec.Struct, kw_only=True):
-    """Everything that one step writes. `over`: the record is that of a chat that has ended."""
+    """Everything that one step writes. `over`: the record is that of a chat that has ended.
+
+    `position` is what the engine of the inbox records, of the entries that led to the step.
+    """
 
     user_id: str
     record: ChatRecord | None = None
     over: bool = False
-    entries: Iterable[str] = ()
+    position: Iterable[str | int] = ()
     context: Iterable[UserMessage] = ()
     dead_letters: Iterable[DeadLetter] = ()
     flight: Iterable[FlightEntry] = ()
@@ -63,44 +65,57 @@ class Commit(msgspec.Struct, kw_only=True):
 class Store:
     """Reads and writes for one tenant. Every method raises StoreUnavailable when the store does not answer."""
 
-    def __init__(self, connections: Connections, keys: Keys, *, client: str, mailbox_limit: int) -> None:
+    def __init__(
+        self, connections: Connections, keys: Keys, *, client: str, mailbox_limit: int, engine: EngineScripts
+    ) -> None:
         self.keys = keys
         self.durability = connections.durability
-        self._redis = connections.client()
-        self._batches = Pipeline(self._redis, wait_replicas=connections.wait_replicas)
+        self._commands = Commands(connections)
+        self._redis = self._commands.redis
         self._client = client
         self._mailbox_limit = mailbox_limit
-        self._scripts = {name: _source(name) for name in ("post", "commit", "claim", "renew", "release", "beat")}
-        self._shas: dict[str, str] = {}
+        self._engine_names = engine.names
+        names = ("post", "posted", "commit", "claim", "renew", "release", "beat")
+        before = {"post": engine.append, "commit": engine.record_position}
+        self._scripts = {name: Script(before.get(name, "") + _source(name)) for name in names}
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
-    def post(self, message: UserMessage, event: InboxEvent | None) -> Posted:
+    def post(
+        self,
+        message: UserMessage,
+        event: InboxEvent | None,
+        *,
+        append: Callable[[InboxEvent, str], None] | None = None,
+    ) -> Posted:
         """Stores a message durably: into the inbox of an open chat, else as context; a repeat changes nothing.
 
-        `event` is None where the message may only be context. Raises MailboxFull.
+        `event` is None where the message may only be context. `append` is called with the event and the open chat's id
+        where the engine of the inbox appends outside the script. Raises MailboxFull.
         """
         now_ms = _now_ms()
-        partition = self.keys.partition(message.user_id)
-        user = message.user_id
+        partition, user = self.keys.partition(message.user_id), message.user_id
+        seen = self.keys.seen(partition, message.provider, message.message_id)
+        loads = self.keys.of(partition, "loads")
         keys = [
-            self.keys.seen(partition, message.provider, message.message_id),
-            *(self.keys.of(partition, name) for name in ("chats", "inbox")),
+            seen,
+            self.keys.of(partition, "chats"),
             self.keys.of(partition, "context", user),
-            self.keys.of(partition, "loads"),
+            loads,
+            self.keys.of(partition, "versions"),
+            *self._engine_keys(partition),
         ]
         args: list[Any] = [user, encode_event(event) if event else b"", self._as_context(message, now_ms)]
         args += [message.sent_at_ms, now_ms, SEEN_TTL_S, CONTEXT_TTL_S, CONTEXT_LIMIT, self._mailbox_limit]
-        went: str = self._durably("post", keys, args).decode()
+        raw: list[bytes] = self._durably("post", keys, args)
+        went, chat_id = (part.decode() for part in raw)
         if went == "full":
             raise MailboxFull(f"the chat owes {self._mailbox_limit} messages")
+        if went == "append" and event is not None and append is not None:
+            append(event, chat_id)
+            self._run("posted", [seen, loads], [user, SEEN_TTL_S])
+            return "inbox"
         return went  # type: ignore[return-value]
-
-    def ask(self, event: InboxEvent) -> None:
-        """Appends a question to its user's inbox; the answer comes on the asker's reply stream."""
-        partition = self.keys.partition(event.user_id)
-        inbox = self.keys.of(partition, "inbox")
-        self._call(lambda: self._batches.run("XADD", inbox, "*", "user", event.user_id, "event", encode_event(event)))
 
     def reply(self, ask: Ask, answer: Answer) -> None:
         """Writes an answer where the asker waits for it."""
@@ -117,20 +132,22 @@ class Store:
         partition, user, record = lease.partition, commit.user_id, commit.record
         of = self.keys.of
         keys = [
-            *(of(partition, name) for name in ("lease", "chats", "inbox")),
+            *(of(partition, name) for name in ("lease", "chats")),
             of(partition, "ended", user),
             of(partition, "context", user),
             of(partition, "dead"),
             of(partition, "flight", record.chat_id if record else ""),
-            of(partition, "loads"),
+            *(of(partition, name) for name in ("loads", "versions")),
+            *self._engine_keys(partition),
         ]
         args: list[Any] = [lease.value, user, encode_record(record) if record else b"", "1" if commit.over else "0"]
+        args.append(_version(record))
         args += [len(record.to_agent) if record else 0, CONTEXT_TTL_S, CONTEXT_LIMIT, FLIGHT_LIMIT]
         context = [
             item for message in commit.context for item in (message.sent_at_ms, self._as_context(message, commit.at_ms))
         ]
         for items in (
-            list(commit.entries),
+            list(commit.position),
             context,
             [msgspec.json.encode(letter) for letter in commit.dead_letters],
             [msgspec.json.encode(entry) for entry in commit.flight],
@@ -149,6 +166,12 @@ class Store:
         partition = self.keys.partition(user_id)
         raw: Any = self._call(lambda: self._redis.hget(self.keys.of(partition, "chats"), user_id))
         return decode_record(raw) if raw else None
+
+    def open_chat_id(self, user_id: str) -> str:
+        """The id of the chat that the user has open; empty without one."""
+        key = self.keys.of(self.keys.partition(user_id), "versions")
+        version: Any = self._call(lambda: self._redis.hget(key, user_id))
+        return version.decode().rpartition("/")[0] if version else ""
 
     def context(self, user_id: str) -> list[ContextEntry]:
         """What was said in the last 24 hours outside a chat, oldest first."""
@@ -215,12 +238,6 @@ class Store:
                 self.remove_worker(worker.decode())
         return len(meant)
 
-    def inbox_of(self, user_id: str) -> list[tuple[str, bytes]]:
-        """A user's entries that lie in the inbox, in order: id and event. None of them has led to a commit yet."""
-        key = self.keys.of(self.keys.partition(user_id), "inbox")
-        raw: Any = self._call(lambda: self._redis.xrange(key))
-        return [(name.decode(), fields[b"event"]) for name, fields in raw if fields[b"user"] == user_id.encode()]
-
     def check_layout(self) -> int:
         """The number of partitions that the store was first used with; writes ours when it is new."""
         self._call(lambda: self._redis.set(self.keys.layout, self.keys.partitions, nx=True))
@@ -237,34 +254,17 @@ class Store:
         entry = context_entry(message, client=self._client, now_ms=now_ms)
         return msgspec.json.encode(_StoredContext(message.message_id, entry))
 
+    def _engine_keys(self, partition: int) -> list[str]:
+        return [self.keys.of(partition, name) for name in self._engine_names]
+
     def _durably(self, script: str, keys: list[str], args: list[Any]) -> Any:
-        """Runs a script, together with those of others; answers when the replicas that are promised have it."""
-        return self._evalsha(self._batches.run, script, keys, args)
+        return self._commands.durably(self._scripts[script], keys, args)
 
     def _run(self, script: str, keys: list[str], args: list[Any]) -> Any:
-        return self._evalsha(self._redis.execute_command, script, keys, args)
+        return self._commands.run(self._scripts[script], keys, args)
 
-    def _evalsha(self, execute: Callable[..., Any], script: str, keys: list[str], args: list[Any]) -> Any:
-        def evalsha() -> Any:
-            try:
-                return execute("EVALSHA", self._sha(script), len(keys), *keys, *args)
-            except redis.exceptions.NoScriptError:
-                self._shas.clear()
-                return execute("EVALSHA", self._sha(script), len(keys), *keys, *args)
-
-        return self._call(evalsha)
-
-    def _sha(self, script: str) -> str:
-        if script not in self._shas:
-            self._shas[script] = str(self._redis.script_load(self._scripts[script]))
-        return self._shas[script]
-
-    @staticmethod
-    def _call(command: Callable[[], Any]) -> Any:
-        try:
-            return command()
-        except (redis.exceptions.RedisError, OSError) as error:
-            raise StoreUnavailable(f"the store did not answer: {type(error).__name__}: {error}") from error
+    def _call(self, command: Callable[[], Any]) -> Any:
+        return self._commands.call(command)
 
 
 class _StoredContext(msgspec.Struct, array_like=True):
@@ -281,6 +281,10 @@ def _readable(raw: bytes) -> ChatRecord | None:
         # One record that cannot be read must not keep a partition from its other chats.
         log.exception("a chat's record cannot be read and is left as it is")
         return None
+
+
+def _version(record: ChatRecord | None) -> str:
+    return f"{record.chat_id}/{record.step}" if record else ""
 
 
 def _source(name: str) -> str:

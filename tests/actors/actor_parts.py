@@ -20,6 +20,7 @@ import redis
 from gevent.server import StreamServer
 
 from bridge.actors.base import BridgeActor, Ref
+from bridge.actors.inbox.redis import RedisInbox
 from bridge.actors.leases import Lease
 from bridge.actors.store.connections import Connections
 from bridge.actors.store.store import Store
@@ -175,7 +176,11 @@ class Place:
     def store(self, *, mailbox_limit: int = 1000, partitions: int = PARTITIONS) -> Store:
         """One worker's view of it."""
         keys = Keys(self.client, partitions)
-        return Store(self.connections, keys, client=self.client, mailbox_limit=mailbox_limit)
+        return Store(self.connections, keys, client=self.client, mailbox_limit=mailbox_limit, engine=RedisInbox.scripts)
+
+    def engine(self, *, block_s: float = 0.05) -> RedisInbox:
+        """One worker's inbox."""
+        return RedisInbox(self.connections, self.keys, block_s=block_s)
 
     def inbox(self, user_id: str) -> list[str]:
         """The ids of what lies in the inbox of a user's partition."""

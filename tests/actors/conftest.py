@@ -8,8 +8,8 @@ import pykka
 import pytest
 from actor_parts import Place, RedisServer, require_redis
 
-from bridge.actors.inbox import redis as feed
 from bridge.actors.inbox import replies
+from bridge.actors.inbox.redis import RedisInbox
 from bridge.actors.store.store import Store
 from bridge.ops.simulator import Simulator
 
@@ -37,6 +37,11 @@ def store(place: Place) -> Store:
 
 
 @pytest.fixture
+def engine(place: Place) -> RedisInbox:
+    return place.engine()
+
+
+@pytest.fixture
 def embedded() -> Place:
     """The embedded store, where the engine does not matter."""
     return Place()
@@ -51,7 +56,6 @@ def simulator() -> Iterator[Simulator]:
 @pytest.fixture(autouse=True)
 def _short_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     # A stop waits for the read under way; what is read, and when, is not changed by it.
-    monkeypatch.setattr(feed, "BLOCK_S", 0.05)
     monkeypatch.setattr(replies, "BLOCK_MS", 50)
 
 

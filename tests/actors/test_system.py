@@ -204,7 +204,7 @@ def test_two_hundred_open_chats_stop_within_the_deadline_and_nothing_is_lost(sim
         record = system.store.chat(user)
         assert record is not None
         owed = [delivery.text for delivery in record.to_agent]
-        waiting = [raw for _, raw in system.store.inbox_of(user)]
+        waiting = system.inbox.read(user)
         accounted = read.count(f"de {user}") + owed.count(f"de {user}") + len(waiting)
         assert accounted == 1, f"{user}: read {read.count(f'de {user}')}, owed {owed}, in the inbox {len(waiting)}"
     wait_for(lambda: not [chat for chat in simulator.chats("active") if chat.poll is not None])

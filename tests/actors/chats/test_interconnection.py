@@ -31,7 +31,7 @@ from bridge.actors.chats import journal as recorder
 from bridge.actors.chats import polling as listening
 from bridge.actors.chats.interconnection import ChatContext, Interconnection
 from bridge.actors.chats.registry import InterconnectionRegistry
-from bridge.actors.inbox.redis import InboxReader
+from bridge.actors.inbox.redis import RedisInbox
 from bridge.actors.inbox.replies import Replies
 from bridge.actors.leases import Lease
 from bridge.actors.protocol import (
@@ -160,6 +160,7 @@ class Line:
         bot_delay_s = delays | options.pop("bot_delay_s", {})
         self.place = place
         self.store = place.store()
+        self.inbox = place.engine()
         self.outside = Outside(self.store)
         self.around = ChatContext(
             self.store,
@@ -167,6 +168,7 @@ class Line:
             TimeLimits(**options),
             self.outside.send,
             self.outside.poll,
+            self.inbox,
         )
         self.heard = Heard()
         self.lease: Lease = take(self.store, USER)
@@ -186,10 +188,10 @@ class Line:
 
     def entry(self, event: InboxEvent) -> str:
         """Lays an event into the inbox and tells it, as the feed and the registry do."""
-        self.store.ask(event)
-        entry_id, _ = self.store.inbox_of(USER)[-1]
-        self.ref.tell(Entry(self.lease.partition, entry_id, event))
-        return entry_id
+        self.inbox.append(event)
+        entry = self.inbox.read(USER)[-1]
+        self.ref.tell(entry)
+        return entry.entry_id
 
     def says(self, text: str) -> str:
         return self.entry(received(text))
@@ -553,9 +555,9 @@ def test_a_desk_that_says_nothing_new_at_once_and_again_is_asked_slowly(
 
 
 class Away:
-    """Makes one method of the store fail as often as it is told."""
+    """Makes one method of the store, or of the inbox, fail as often as it is told."""
 
-    def __init__(self, store: Store, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, store: Store | RedisInbox, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self._real: Callable[..., Any] = getattr(store, method)
         self.left = 0
         self.tries = 0
@@ -710,14 +712,14 @@ class House:
         self.outside = self.line.outside
         self.started: list[Ref] = []
         self.registry: Ref = InterconnectionRegistry.start(self._start)
-        self.feed = InboxReader(place.connections.client(), place.keys, registry=self.registry)
+        self.feed = self.line.inbox
 
     def open(self, record: ChatRecord) -> None:
         store, lease = self.line.store, self.line.lease
         store.commit(lease, Commit(user_id=USER, record=record))
         self.registry.tell(PartitionGained(lease, tuple(store.chats(lease.partition)), 0.0))
-        self.feed.add(lease.partition)
-        self.feed.start()
+        self.feed.assigned(lease.partition)
+        self.feed.start(self.registry)
 
     def posts(self, *texts: str) -> None:
         for text in texts:
@@ -768,13 +770,13 @@ def test_after_an_unforeseen_error_the_chat_goes_on_with_nothing_lost_and_nothin
     assert not house.started[0].is_alive()
 
 
-@pytest.mark.parametrize("method", ["chat", "inbox_of"])
+@pytest.mark.parametrize("method", ["chat", "read"])
 def test_one_who_is_raised_waits_for_a_store_that_is_away(
     line: Line, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     line.store.commit(line.lease, Commit(user_id=USER, record=active_chat(USER)))
-    line.store.ask(received("hola"))
-    away = Away(line.store, method, monkeypatch)
+    line.inbox.append(received("hola"))
+    away = Away(line.store if method == "chat" else line.inbox, method, monkeypatch)
     away.left = 1
     line.ref = Interconnection.start(
         line.around, USER, line.lease, registry=line.heard.ref, record=None, first_poll_delay_s=0.0
@@ -788,7 +790,7 @@ def test_an_entry_that_was_found_at_a_reload_counts_once_when_it_is_told_as_well
     line.store.commit(line.lease, Commit(user_id=USER, record=active_chat(USER)))
     events = [received("1"), received("2")]
     for event in events:
-        line.store.ask(event)
+        line.inbox.append(event)
     entry_ids = line.place.inbox(USER)
     line.ref = Interconnection.start(
         line.around, USER, line.lease, registry=line.heard.ref, record=None, first_poll_delay_s=0.0

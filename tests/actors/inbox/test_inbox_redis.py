@@ -10,10 +10,9 @@ import redis
 from actor_parts import Heard, Place, Proxy, RedisServer, chat_record, said, settle, take, user_in, wait_for
 
 from bridge.actors.inbox import redis as feed_module
-from bridge.actors.inbox.redis import InboxReader
+from bridge.actors.inbox.redis import RedisInbox
 from bridge.actors.protocol import Entry
 from bridge.actors.store.store import Commit, Store
-from bridge.keys import Keys
 from bridge.messages import UserMessageReceived, encode_event
 
 USER = "5215573735001"
@@ -51,14 +50,14 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-def feed_on(heard: Heard) -> Iterator[Callable[..., InboxReader]]:
-    feeds: list[InboxReader] = []
+def feed_on(heard: Heard) -> Iterator[Callable[..., RedisInbox]]:
+    feeds: list[RedisInbox] = []
 
-    def start(place: Place, *partitions: int) -> InboxReader:
-        feeds.append(InboxReader(place.connections.client(blocking_s=0.05), place.keys, registry=heard.ref))
+    def start(place: Place, *partitions: int) -> RedisInbox:
+        feeds.append(place.engine())
         for partition in partitions:
-            feeds[-1].add(partition)
-        feeds[-1].start()
+            feeds[-1].assigned(partition)
+        feeds[-1].start(heard.ref)
         return feeds[-1]
 
     yield start
@@ -66,7 +65,7 @@ def feed_on(heard: Heard) -> Iterator[Callable[..., InboxReader]]:
         feed.stop()
 
 
-FeedOn = Callable[..., InboxReader]
+FeedOn = Callable[..., RedisInbox]
 
 
 def test_what_lay_there_comes_first_and_then_what_comes(place: Place, heard: Heard, feed_on: FeedOn) -> None:
@@ -121,7 +120,7 @@ def test_a_partition_that_is_added_while_it_reads_is_read_from_its_start(
     feed = feed_on(place, 1)
     first.says("one")
     heard_all(heard, "one")
-    feed.add(2)
+    feed.assigned(2)
     heard_all(heard, "one", "earlier")
 
 
@@ -131,7 +130,7 @@ def test_a_partition_that_is_removed_is_heard_no_more(place: Place, heard: Heard
     feed = feed_on(place, 1, 2)
     gone.says("before")
     heard_all(heard, "before")
-    feed.remove([1])
+    feed.revoked([1])
     gone.says("after")
     kept.says("kept 1")
     heard_all(heard, "before", "kept 1")
@@ -144,8 +143,8 @@ def test_a_partition_that_comes_back_is_read_from_its_start_again(place: Place, 
     feed = feed_on(place, house.partition)
     house.says("1", "2")
     heard_all(heard, "1", "2")
-    feed.remove([house.partition])
-    feed.add(house.partition)
+    feed.revoked([house.partition])
+    feed.assigned(house.partition)
     house.says("3")
     heard_all(heard, "1", "2", "1", "2", "3")
 
@@ -169,15 +168,16 @@ def test_a_read_from_before_a_partition_was_lost_counts_for_nothing(embedded: Pl
     house.says("1", "2")
 
     def lose_and_gain() -> None:
-        feed.remove([house.partition])
-        feed.add(house.partition)
+        feed.revoked([house.partition])
+        feed.assigned(house.partition)
         house.says("3")
 
     client: Any = SwitchingRegistry(embedded.connections.client(), lose_and_gain)
-    feed = InboxReader(client, embedded.keys, registry=heard.ref)
-    feed.add(house.partition)
+    feed = embedded.engine()
+    feed._reader = client
+    feed.assigned(house.partition)
     feed._cursors[house.partition].position = embedded.inbox(USER)[0]
-    feed.start()
+    feed.start(heard.ref)
     heard_all(heard, "1", "2", "3")
     feed.stop()
 
@@ -271,7 +271,7 @@ def test_a_feed_without_partitions_waits_for_one(place: Place, heard: Heard, fee
     house.says("1")
     settle()
     assert heard == []
-    feed.add(house.partition)
+    feed.assigned(house.partition)
     heard_all(heard, "1")
 
 
@@ -284,9 +284,9 @@ def test_what_is_told_is_remembered_but_not_without_end() -> None:
 
 
 def test_a_stop_ends_the_reading(place: Place, heard: Heard) -> None:
-    feed = InboxReader(place.connections.client(blocking_s=0.05), Keys(place.client, 8), registry=heard.ref)
-    feed.add(1)
-    feed.start()
+    feed = place.engine()
+    feed.assigned(1)
+    feed.start(heard.ref)
     feed.stop()
     assert feed._greenlet is not None
     assert feed._greenlet.ready()

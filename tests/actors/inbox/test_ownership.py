@@ -7,30 +7,36 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
+import msgspec
 import pytest
 from actor_parts import PARTITIONS, Heard, Place, Proxy, RedisServer, chat_record, settle, take, user_in, wait_for
 from gevent.event import Event
 
-from bridge.actors.inbox import ownership as ownership_module
-from bridge.actors.inbox.ownership import POLL_DELAY_EXPIRED_S, POLL_DELAY_RELEASED_S, Ownership, share
-from bridge.actors.inbox.redis import InboxReader
+from bridge.actors.inbox.ownership import POLL_DELAY_EXPIRED_S, POLL_DELAY_RELEASED_S, LeaseTimes, Ownership, share
 from bridge.actors.leases import Lease
 from bridge.actors.protocol import DrainPartitions, PartitionGained, PartitionLost
 from bridge.actors.store.store import Commit, Store
 
 ALL = list(range(PARTITIONS))
+QUICK = LeaseTimes(tick_s=0.01, renew_every_s=0.05)
 
 
 class Worker:
     """An ownership with a store of its own; `heard` is what its registry hears."""
 
-    def __init__(self, place: Place, name: str, *, rests: bool = True) -> None:
+    def __init__(self, place: Place, name: str, *, rests: bool = True, **times: Any) -> None:
         self.name = name
         self.store: Store = place.store()
         self.heard = Heard()
         self.heard.replies[DrainPartitions] = self._drain
-        self.feed = InboxReader(place.connections.client(), place.keys, registry=self.heard.ref)
-        self.ownership = Ownership(self.store, name, registry=self.heard.ref, feed=self.feed)
+        self.inbox = place.engine()
+        self.ownership = Ownership(
+            self.store,
+            name,
+            registry=self.heard.ref,
+            inbox=self.inbox,
+            times=msgspec.structs.replace(QUICK, **times),
+        )
         self._rests = rests
 
     def start(self) -> Worker:
@@ -57,12 +63,6 @@ class Worker:
         if self._rests:
             at_rest.set()
         return at_rest
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ownership_module, "TICK_S", 0.01)
-    monkeypatch.setattr(ownership_module, "RENEW_EVERY_S", 0.05)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_one_worker_takes_everything_with_its_chats_and_reads_its_inboxes(place:
     gained = {one.lease.partition: one for one in worker.heard.wait_for(PartitionGained, PARTITIONS)}
     assert sorted(gained) == ALL
     assert (gained[3].records, gained[4].records) == ((record,), ())
-    assert sorted(worker.feed._cursors) == ALL
+    assert worker.inbox.partitions == ALL
 
 
 def test_the_guard_is_long_where_the_last_owner_did_not_let_go(place: Place, hire: Hire) -> None:
@@ -150,7 +150,7 @@ def test_a_worker_that_comes_is_given_its_share(place: Place, hire: Hire) -> Non
     assert all(parts.values()), "these names must share"
     wait_for(lambda: first.held == parts["w1"] and set(second.gained) == parts["w2"])
     assert sorted(first.lost) == sorted(parts["w2"])
-    assert sorted(first.feed._cursors) == sorted(parts["w1"])
+    assert first.inbox.partitions == sorted(parts["w1"])
     guards = {one.first_poll_delay_s for one in second.heard.of(PartitionGained)}
     assert guards == {POLL_DELAY_RELEASED_S}
 
@@ -208,9 +208,8 @@ def test_what_a_dead_worker_held_is_taken_over_promptly(place: Place, hire: Hire
 # --- keeping and losing -----------------------------------------------------------------------------------------------
 
 
-def test_leases_are_renewed_long_before_they_end(place: Place, hire: Hire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ownership_module, "LEASE_TTL_MS", 400)
-    worker = hire(place, "w1").start()
+def test_leases_are_renewed_long_before_they_end(place: Place, hire: Hire) -> None:
+    worker = hire(place, "w1", lease_ttl_ms=400).start()
     wait_for(lambda: sorted(worker.held) == ALL)
     ends_s = time.monotonic() + 0.6
     while time.monotonic() < ends_s:
@@ -226,18 +225,17 @@ def test_a_lease_that_was_taken_away_is_lost(place: Place, hire: Hire) -> None:
     wait_for(lambda: worker.lost == [3])
     settle()
     assert sorted(worker.held) == [p for p in ALL if p != 3]
-    assert 3 not in worker.feed._cursors
+    assert 3 not in worker.inbox.partitions
 
 
 @pytest.mark.redis
 @pytest.mark.parametrize("how", ["cut off", "no answer"])
 def test_a_lease_that_cannot_be_renewed_is_dropped_before_it_ends(
-    redis_server: RedisServer, hire: Hire, monkeypatch: pytest.MonkeyPatch, how: str
+    redis_server: RedisServer, hire: Hire, how: str
 ) -> None:
-    monkeypatch.setattr(ownership_module, "LEASE_TTL_MS", 1000)
     line = Proxy(redis_server.port)
     place = Place(line.address)
-    worker = hire(place, "w1").start()
+    worker = hire(place, "w1", lease_ttl_ms=1000).start()
     wait_for(lambda: sorted(worker.held) == ALL)
     direct: Any = redis_server.client()
     if how == "cut off":
@@ -249,7 +247,7 @@ def test_a_lease_that_cannot_be_renewed_is_dropped_before_it_ends(
     if how == "cut off":
         left = [direct.pttl(place.keys.of(partition, "lease")) for partition in ALL]
         assert min(left) > 0, "the store had ended a lease that its holder still believed in"
-    assert worker.feed._cursors == {}
+    assert worker.inbox.partitions == []
     line.close()
 
 
@@ -276,12 +274,8 @@ def test_a_renewal_that_comes_too_late_revives_nothing(
     assert sorted(worker.held) == ALL
 
 
-def test_a_round_that_waits_for_chats_to_rest_does_not_keep_a_lease_that_ended(
-    embedded: Place, hire: Hire, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ownership_module, "LEASE_TTL_MS", 400)
-    monkeypatch.setattr(ownership_module, "HAND_OVER_S", 3.0)
-    restless = hire(embedded, "w1", rests=False).start()
+def test_a_round_that_waits_for_chats_to_rest_does_not_keep_a_lease_that_ended(embedded: Place, hire: Hire) -> None:
+    restless = hire(embedded, "w1", rests=False, lease_ttl_ms=400, hand_over_s=3.0).start()
     wait_for(lambda: sorted(restless.held) == ALL)
     hire(embedded, "w2").start()
     kept = share("w1", ["w1", "w2"], PARTITIONS)
@@ -320,7 +314,7 @@ def test_a_stop_brings_the_chats_to_rest_before_it_frees_anything(place: Place, 
     [drain] = worker.heard.wait_for(DrainPartitions)
     settle()
     assert sorted(drain.partitions) == ALL
-    assert worker.feed._cursors == {}, "nothing new may be read while they come to rest"
+    assert worker.inbox.partitions == [], "nothing new may be read while they come to rest"
     assert store.claim(3, "w2", ttl_ms=1000) is None
     assert worker.lost == []
     at_rest.set()

@@ -28,7 +28,7 @@ class Trips:
     """What a worker asks of the store, in order: scripts by their names, other commands by theirs."""
 
     def __init__(self, server: RedisServer, system: System) -> None:
-        self._names = system.store._shas
+        self._names = {name: script.sha for name, script in system.store._scripts.items()}
         self._seen: list[str] = []
         self._client = server.client()
         self._monitor = self._client.monitor()

@@ -25,6 +25,7 @@ from actor_parts import (
     wants_chat,
 )
 
+from bridge.actors.inbox.redis import RedisInbox
 from bridge.actors.leases import Lease
 from bridge.actors.store import store as store_module
 from bridge.actors.store.store import Commit, Store
@@ -37,7 +38,6 @@ from bridge.messages import (
     Media,
     UserMessage,
     UserMessageReceived,
-    decode_event,
 )
 from bridge.records import ChatRecord, ChatState, DeadLetter, Delivery, FlightEntry, decode_record
 
@@ -88,22 +88,22 @@ def test_what_a_user_without_a_chat_says_becomes_context(place: Place, store: St
     assert place.inbox(USER) == []
 
 
-def test_what_a_user_with_a_chat_says_goes_to_the_inbox(place: Place, store: Store) -> None:
+def test_what_a_user_with_a_chat_says_goes_to_the_inbox(place: Place, store: Store, engine: RedisInbox) -> None:
     open_chat(store)
     message = said("hola")
     assert post(store, message) == "inbox"
-    [(entry_id, raw)] = store.inbox_of(USER)
-    assert decode_event(raw) == UserMessageReceived(message)
-    assert place.inbox(USER) == [entry_id]
+    [entry] = engine.read(USER)
+    assert entry.event == UserMessageReceived(message)
+    assert place.inbox(USER) == [entry.entry_id]
     assert store.context(USER) == []
 
 
-def test_another_users_chat_takes_nothing_of_mine(place: Place, store: Store) -> None:
+def test_another_users_chat_takes_nothing_of_mine(place: Place, store: Store, engine: RedisInbox) -> None:
     partition = store.keys.partition(USER)
     neighbour = user_in(store.keys, partition)
     open_chat(store, neighbour)
     assert post(store, said("mine")) == "context"
-    assert store.inbox_of(neighbour) == []
+    assert engine.read(neighbour) == []
 
 
 def test_what_the_bot_says_is_context_even_in_a_chat(store: Store) -> None:
@@ -174,7 +174,7 @@ def test_messages_of_a_chat_that_ended_are_counted_from_zero(place: Place) -> No
     lease, record = open_chat(store)
     post(store, said())
     ended = msgspec.structs.replace(record, state=ChatState.CLOSED, step=1)
-    store.commit(lease, Commit(user_id=USER, record=ended, over=True, entries=place.inbox(USER)))
+    store.commit(lease, Commit(user_id=USER, record=ended, over=True, position=place.inbox(USER)))
     store.commit(lease, Commit(user_id=USER, record=chat_record()))
     assert post(store, said()) == "inbox"
 
@@ -241,7 +241,7 @@ def whole_step(entries: list[str], record: ChatRecord, *, over: bool = False) ->
         user_id=USER,
         record=record,
         over=over,
-        entries=entries,
+        position=entries,
         context=[said("salvaged", sent_at_ms=now_ms())],
         dead_letters=[letter()],
         flight=[flew("One"), flew("Two")],
@@ -321,10 +321,10 @@ def test_a_commit_without_a_record_may_be_repeated_too(store: Store, monkeypatch
     assert texts(store) == ["kept"]
 
 
-def test_dead_letters_without_a_record_are_written_once_too(place: Place, store: Store) -> None:
+def test_dead_letters_without_a_record_are_written_once_too(place: Place, store: Store, engine: RedisInbox) -> None:
     lease = take(store, USER)
-    store.ask(ConnectRequested(wants_chat(USER)))
-    step = Commit(user_id=USER, entries=place.inbox(USER), dead_letters=[letter("one"), letter("two")])
+    engine.append(ConnectRequested(wants_chat(USER)))
+    step = Commit(user_id=USER, position=place.inbox(USER), dead_letters=[letter("one"), letter("two")])
     for _ in range(2):
         store.commit(lease, step)
     assert [dead.delivery.text for dead in letters(place)] == ["one", "two"]
@@ -380,25 +380,25 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE)
-def test_any_text_comes_back_as_it_was(place: Place, store: Store, text: str) -> None:
+def test_any_text_comes_back_as_it_was(place: Place, store: Store, text: str, engine: RedisInbox) -> None:
     post(store, said(text))
     assert texts(store) == [text]
     lease, record = open_chat(store, to_agent=[owed(text)])
     assert store.chat(USER) == record
     message = said(text)
     post(store, message)
-    [(entry_id, raw)] = store.inbox_of(USER)
-    assert decode_event(raw) == UserMessageReceived(message)
-    store.commit(lease, Commit(user_id=USER, record=record, entries=[entry_id], context=[message]))
-    assert store.inbox_of(USER) == []
+    [entry] = engine.read(USER)
+    assert entry.event == UserMessageReceived(message)
+    store.commit(lease, Commit(user_id=USER, record=record, position=[entry.entry_id], context=[message]))
+    assert engine.read(USER) == []
 
 
 @pytest.mark.parametrize("user", ["psid:ünïcödé 👋", "a\0b", "a:b}{p00}", "x" * 5000, " "], ids=lambda user: user[:8])
-def test_any_user_id_keeps_to_itself(place: Place, store: Store, user: str) -> None:
+def test_any_user_id_keeps_to_itself(place: Place, store: Store, user: str, engine: RedisInbox) -> None:
     _, record = open_chat(store, user)
     assert post(store, said("mine", user=user, message_id="\0id{}:'")) == "inbox"
     assert store.chat(user) == record
-    assert [decode_event(raw).user_id for _, raw in store.inbox_of(user)] == [user]
+    assert [entry.event.user_id for entry in engine.read(user)] == [user]
     tag = f":{{p{store.keys.partition(user):02d}}}:"
     assert all(tag in name for name in place.everything())
 
@@ -494,12 +494,12 @@ def test_the_number_of_partitions_stays_what_it_was_at_first(place: Place) -> No
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_ask_goes_to_the_inbox_with_or_without_a_chat(store: Store) -> None:
+def test_an_ask_goes_to_the_inbox_with_or_without_a_chat(store: Store, engine: RedisInbox) -> None:
     asked = ConnectRequested(wants_chat(USER), Ask("replies:w1", "7"))
-    store.ask(asked)
+    engine.append(asked)
     open_chat(store)
-    store.ask(asked)
-    assert [decode_event(raw) for _, raw in store.inbox_of(USER)] == [asked, asked]
+    engine.append(asked)
+    assert [entry.event for entry in engine.read(USER)] == [asked, asked]
 
 
 def test_an_answer_lies_where_it_is_waited_for_but_not_for_ever(place: Place, store: Store) -> None:
@@ -513,7 +513,7 @@ def test_an_answer_lies_where_it_is_waited_for_but_not_for_ever(place: Place, st
     assert 0 < left <= 60
 
 
-def test_an_inbox_of_many_gives_each_user_their_own(store: Store) -> None:
+def test_an_inbox_of_many_gives_each_user_their_own(store: Store, engine: RedisInbox) -> None:
     users = [user_in(store.keys, 2, number) for number in range(2)]
     lease = take(store, 2)
     for user in users:
@@ -522,16 +522,16 @@ def test_an_inbox_of_many_gives_each_user_their_own(store: Store) -> None:
         for user in users:
             post(store, said(text, user=user))
     for user in users:
-        events = [decode_event(raw) for _, raw in store.inbox_of(user)]
+        events = [entry.event for entry in engine.read(user)]
         heard = [event.message.text for event in events if isinstance(event, UserMessageReceived)]
         assert heard == ["1", "2", "3"]
 
 
-def test_a_word_that_ends_the_chat_travels_as_such(store: Store) -> None:
+def test_a_word_that_ends_the_chat_travels_as_such(store: Store, engine: RedisInbox) -> None:
     open_chat(store)
     word = LeaveRequested(said("#salir"))
     store.post(word.message, word)
-    assert [decode_event(raw) for _, raw in store.inbox_of(USER)] == [word]
+    assert [entry.event for entry in engine.read(USER)] == [word]
 
 
 # --- a store that fails -----------------------------------------------------------------------------------------------
@@ -553,7 +553,6 @@ def test_a_server_that_is_gone_is_unavailable_in_every_way(tmp_path: Path) -> No
     server.stop()
     calls = [
         lambda: post(store, said()),
-        lambda: store.ask(ConnectRequested(wants_chat(USER))),
         lambda: store.reply(Ask("r", "1"), Answer("ok")),
         lambda: store.commit(lease, Commit(user_id=USER)),
         lambda: store.chats(1),
@@ -565,7 +564,6 @@ def test_a_server_that_is_gone_is_unavailable_in_every_way(tmp_path: Path) -> No
         lambda: store.release_all(lambda name: name.startswith("w")),
         lambda: store.living("w", ttl_ms=1),
         lambda: store.remove_worker("w"),
-        lambda: store.inbox_of(USER),
         store.check_layout,
         store.ping,
     ]
@@ -581,12 +579,13 @@ def test_a_server_that_answers_nothing_is_given_up_and_nothing_is_repeated(
     monkeypatch.setattr("bridge.actors.store.connections.SOCKET_TIMEOUT_S", 0.2)
     line = Proxy(redis_server.port)
     place = Place(line.address)
-    store = place.store()
+    store, engine = place.store(), place.engine()
     partition = store.keys.partition(USER)
     store.ping()
+    engine.append(ConnectRequested(wants_chat(USER)))
     line.silent = True
     calls: list[Callable[[], None]] = [
-        lambda: store.ask(ConnectRequested(wants_chat(USER))),
+        lambda: engine.append(ConnectRequested(wants_chat(USER))),
         lambda: store.remove_worker("w1"),
         lambda: store.reply(Ask(store.keys.replies("w1"), "7"), Answer("ok")),
     ]
@@ -595,10 +594,10 @@ def test_a_server_that_answers_nothing_is_given_up_and_nothing_is_repeated(
         with pytest.raises(StoreUnavailable):
             call()
         # After each failure the connection is a new one, whose greeting is not answered any more.
-        assert line.asked.count(b"XADD") + line.asked.count(b"HELLO") + line.asked.count(b"ZREM") <= 1
+        assert line.asked.count(b"EVALSHA") + line.asked.count(b"HELLO") + line.asked.count(b"ZREM") <= 1
     line.close()
     control = redis_server.client()
-    assert control.xlen(store.keys.of(partition, "inbox")) == 1
+    assert control.xlen(store.keys.of(partition, "inbox")) == 2
 
 
 @pytest.mark.redis
