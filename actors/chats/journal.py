@@ -47,6 +47,7 @@ class Journal:
             flight=step.flight if chat.record else (),
         )
         self._when_it_answers(lambda: self._store.commit(self._lease, commit))
+        self._inbox.recorded(self._lease.partition, entries)
 
     def answer(self, step: Step) -> None:
         """Gives the step's answers to those who asked. An answer that is lost ends as a timeout at the front door."""

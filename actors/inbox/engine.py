@@ -41,6 +41,9 @@ class InboxEngine(Protocol):
     def position(self, partition: int, entries: Sequence[str]) -> Sequence[str | int]:
         """What `record_position` is to be given in the commit of the step that these entries led to."""
 
+    def recorded(self, partition: int, entries: Sequence[str]) -> None:
+        """The commit that was given the position of these entries is written."""
+
     def assigned(self, partition: int) -> None:
         """This worker holds the partition's lease: read it from the first entry that no commit has recorded.
 

@@ -108,6 +108,9 @@ class RedisInbox:
         """The entries themselves: the commit deletes them."""
         return entries
 
+    def recorded(self, partition: int, entries: Sequence[str]) -> None:
+        """Nothing more to do: the entries are deleted."""
+
     def assigned(self, partition: int) -> None:
         """Reads this partition too, from its start: what is there is what its last owner did not finish."""
         self._cursors[partition] = Cursor()
