@@ -60,6 +60,10 @@ class RemoteGarbled(RemoteUnavailable):
     """It answered, but in bytes that make no sense; worth another try."""
 
 
+class AnswerTooLarge(RemoteGarbled):
+    """Its answer has more bytes than the call allows."""
+
+
 class RemoteRefused(RemoteError):
     """It understood and said no: the same request would be refused again."""
 

@@ -1,4 +1,4 @@
-"""How fast and how often: back-off, rate limit, breaker. Pure: whoever asks brings the time."""
+"""How fast and how often: back-off, rate limit, circuit breaker. Pure: the caller brings the time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class RateLimit:
 
 
 class Breaker:
-    """Spares a neighbour that fails: open at half of the last calls failed, then one probe every few seconds."""
+    """A circuit breaker: it opens when half of the recent calls failed, then lets one probe through every few seconds.
+
+    `least_calls` within `window_s` are needed to judge.
+    """
 
     def __init__(self, *, least_calls: int = 20, window_s: float = 30.0, probe_every_s: float = 2.0) -> None:
         self._least_calls = least_calls
@@ -38,7 +41,7 @@ class Breaker:
         self._open_until_s = 0.0
 
     def pause_s(self, now_s: float) -> float:
-        """0 when a call may go out now, else the seconds until the next probe; the caller that gets 0 is the probe."""
+        """Seconds until the next probe; 0 when a call may go out now. While open, a caller that gets 0 is the probe."""
         if not self._open_until_s:
             return 0.0
         if now_s < self._open_until_s:
@@ -47,7 +50,7 @@ class Breaker:
         return 0.0
 
     def note(self, now_s: float, *, failed: bool) -> None:
-        """Takes in how a call ended."""
+        """Records how a call ended."""
         if self._open_until_s and not failed:
             self._calls.clear()
             self._failures, self._open_until_s = 0, 0.0
@@ -55,6 +58,6 @@ class Breaker:
         self._failures += failed
         while self._calls and self._calls[0][0] < now_s - self._window_s:
             self._failures -= self._calls.popleft()[1]
-        # Only a failure opens it: a success after many failures says that the neighbour is back.
+        # Only a failure opens it: a success after many failures means that the remote is back.
         if failed and len(self._calls) >= self._least_calls and self._failures * 2 >= len(self._calls):
             self._open_until_s = self._open_until_s or now_s + self._probe_every_s

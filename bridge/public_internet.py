@@ -1,17 +1,17 @@
-"""Which addresses belong to the open internet; `ipaddress` alone misjudges some that lead back inside."""
+"""Which addresses belong to the public internet; `ipaddress` alone misjudges some that lead back inside."""
 
 from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 
-# All of IPv6 that is given out to anyone; what embeds an IPv4 address (64:ff9b::/96, ::/96) lies outside of it.
+# All assigned global unicast addresses. Those that embed an IPv4 address (64:ff9b::/96, ::/96) lie outside.
 UNICAST_V6 = IPv6Network("2000::/3")
-# Reserved, or a tunnel's way back inside (6to4, Teredo), though `is_global` may say otherwise.
+# Reserved, or tunnels that may lead back inside (6to4, Teredo), although `is_global` may be True.
 MISJUDGED = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20")))
 
 
 def is_public(address: str) -> bool:
-    """Whether an address, as getaddrinfo writes it, may be any stranger's. Raises ValueError when it is none."""
+    """True if an address, as getaddrinfo writes it, is public. Raises ValueError for a string that is no address."""
     ip = ip_address(address)
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped

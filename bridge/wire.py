@@ -1,4 +1,4 @@
-"""HTTP as data: what a codec asks for and what it is given back. The transport stands elsewhere."""
+"""HTTP as data: what a codec sends and what it gets back. `actors/outbound/transport.py` carries it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from bridge.errors import RemoteGarbled, RemoteRefused, RemoteUnavailable
 
 Shape = TypeVar("Shape")
 
+LARGEST_ANSWER = 4 * 1024 * 1024
+
 
 class HttpCall(msgspec.Struct, frozen=True, kw_only=True):
     """One request: method, whole URL, headers, and a body as bytes. Times in seconds.
 
-    `read_timeout_s` is the longest silence; `total_timeout_s` the longest the whole answer may take.
+    `read_timeout_s` is the longest silence; `total_timeout_s` the longest that the whole answer may take;
+    `largest_answer` the most bytes that its body may have.
     """
 
     method: str
@@ -25,6 +28,7 @@ class HttpCall(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     read_timeout_s: float = 10.0
     total_timeout_s: float = 15.0
+    largest_answer: int = LARGEST_ANSWER
 
 
 class HttpReply(msgspec.Struct, frozen=True):
@@ -58,9 +62,9 @@ def parse(reply: HttpReply, shape: type[Shape]) -> Shape:
 
 
 def retry_after_s(headers: Mapping[str, str], *, most_s: float = 300.0) -> float | None:
-    """Seconds from a Retry-After header, a number or a date, capped; None when absent or senseless.
+    """Seconds from a Retry-After header, a number or a date, capped; None when absent or malformed.
 
-    A date is measured against the answer's own Date header, so that nobody's clock matters.
+    A date is measured against the answer's own Date header, so that no clock has to be right.
     """
     asked = headers.get("retry-after", "")
     try:
@@ -77,7 +81,7 @@ def _seconds_between(earlier: str, later: str) -> float:
 def raise_for_status(reply: HttpReply, who: str, *, quoted: bool = True) -> None:
     """Raises RemoteUnavailable for 408, 425, 429 and 5xx, RemoteRefused for any other status that is not 2xx.
 
-    The sentence repeats the body, unless `quoted` is False: for a neighbour that may answer with what it was sent.
+    The sentence quotes the body, unless `quoted` is False: some remotes answer with what they were sent.
     """
     if 200 <= reply.status < 300:
         return

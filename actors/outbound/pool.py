@@ -1,4 +1,4 @@
-"""Outbound clients: actors that carry out one command at a time, in pools, one pool a neighbour."""
+"""Outbound clients: actors that carry out one command at a time, in pools, one pool for each remote service."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Serve = Callable[[Command], tuple[Event, ...]]
 
 
 class Call(msgspec.Struct, frozen=True):
-    """Something to do for whoever asks, outside any chat; the answer is None or the error. door → outbound client."""
+    """Work outside any chat; the answer is None or the error. door → outbound client (asked)."""
 
     work: Callable[[], None]
 
 
 def carry_out(serve: Serve, request: Request) -> None:
-    """Does what a request wants and tells how that ended. Nothing that a neighbour does leaves here as an error."""
+    """Carries out a request and tells its outcome or its failure. No error leaves here."""
     lane = TERMS[type(request.command)].lane
     try:
         events = serve(request.command)
@@ -38,15 +38,15 @@ def carry_out(serve: Serve, request: Request) -> None:
         tell(request.reply_to, Failure(lane, request.token, error))
     except Exception as error:
         log.exception("%s failed", type(request.command).__name__)
-        tell(request.reply_to, Failure(lane, request.token, RemoteGarbled(f"not understood: {type(error).__name__}")))
+        tell(request.reply_to, Failure(lane, request.token, RemoteGarbled(f"unexpected {type(error).__name__}")))
     else:
         tell(request.reply_to, Outcome(lane, request.token, events))
 
 
 class OutboundClient(BridgeActor):
-    """One line to one neighbour.
+    """One client of one remote service.
 
-    Interconnections tell me requests, through my pool; I tell them outcomes or failures. I own nothing but my turn.
+    Interconnections tell me requests, through my pool; I tell them outcomes or failures. I own no state.
     """
 
     def __init__(self, serve: Serve, limit: RateLimit, done: Callable[[], None]) -> None:
@@ -71,8 +71,8 @@ class OutboundClient(BridgeActor):
         except BridgeError as error:
             return error
         except Exception as error:
-            log.exception("a call failed")
-            return RemoteGarbled(f"not understood: {type(error).__name__}")
+            log.exception("a call outside any chat failed")
+            return RemoteGarbled(f"unexpected {type(error).__name__}")
         finally:
             self._done()
         return None
@@ -84,12 +84,12 @@ class OutboundClient(BridgeActor):
 
 
 class ClientPool:
-    """Equal clients of one neighbour. A request goes to the one that has least to do."""
+    """Equal clients of one remote service. A request goes to the client with the shortest queue."""
 
     def __init__(self, name: str, serve: Serve, *, size: int, rate: float = 0.0) -> None:
         self.name = name
         limit = RateLimit(rate)
-        # What each has under way or queued: an empty mailbox does not say that nobody waits for a slow neighbour.
+        # Requests under way and queued, by client: a client with an empty mailbox may still be in a slow call.
         self._loads = [0] * size
         self._refs = [OutboundClient.start(serve, limit, partial(self._relieve, index)) for index in range(size)]
 
@@ -98,13 +98,13 @@ class ClientPool:
         tell(self._pick(), request)
 
     def call(self, work: Callable[[], None], *, timeout_s: float) -> None:
-        """Has a client do `work` and waits for it. Raises what it raised."""
+        """Runs `work` in a client and waits for its end. Raises what `work` raised."""
         error: BridgeError | None = self._pick().ask(Call(work), timeout=timeout_s)  # type: ignore[assignment]
         if error is not None:
             raise error
 
     def stop(self) -> None:
-        """Stops every client after what it is doing; what is queued and not wanted any more is passed over."""
+        """Stops every client after its current request."""
         for ref in self._refs:
             ref.stop(block=False)
 

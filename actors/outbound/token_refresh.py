@@ -1,4 +1,4 @@
-"""Keeps the Salesforce token warm: renews it by the operator's schedule, before it expires for want of use."""
+"""Renews the Salesforce token by the operator's schedule, before Salesforce ends it because it was not used."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class TokenRefresher:
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
-        """Begins to renew."""
+        """Starts the greenlet that renews."""
         self._greenlet = gevent.spawn(self._run)
 
     def stop(self) -> None:
-        """Ends."""
+        """Ends it."""
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
 
@@ -37,4 +37,4 @@ class TokenRefresher:
             try:
                 self._tokens.renew()
             except RemoteError as error:
-                log.error("the Salesforce token was not renewed: %s", error)
+                log.error("Salesforce token not renewed: %s", error)

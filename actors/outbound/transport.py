@@ -1,132 +1,132 @@
-"""How a request leaves and its answer comes in: one shared session a neighbour, with limits on time and size."""
+"""The seam between the codecs and the network: one `Transport`, one trust store, one set of limits for all of them."""
 
 from __future__ import annotations
 
-import http.cookiejar
+import re
+import socket
 import ssl
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import gevent
-import requests
-import requests.adapters
 import requests.utils
-import urllib3
 
-from bridge.errors import RemoteGarbled, RemoteUnavailable
+from bridge.errors import AnswerTooLarge, RemoteUnavailable
 from bridge.limits import Breaker
 from bridge.wire import HttpCall, HttpReply
 
-CONNECT_TIMEOUT_S = 5.0
-LARGEST_ANSWER = 4 * 1024 * 1024
+PORTS = {"http": 80, "https": 443}
 CHUNK = 65_536
+CONNECT_TIMEOUT_S = 5.0
+_ILLEGAL_IN_HEADER = re.compile(r"[\r\n\0]")
+# What the libraries between a transport and its socket raise says less than the error that they wrap.
+_WRAPPERS = frozenset({"requests", "urllib3"})
+
+Addresses = list[tuple[Any, ...]]
+LookUp = Callable[[str, int], Addresses]
+Kind = TypeVar("Kind", bound=BaseException)
 
 
 class Transport(Protocol):
-    """Anything that can carry a call to a neighbour and bring its answer."""
+    """Carries one call to a remote server and returns its answer.
+
+    No redirect is followed, no cookie kept, no proxy or credential taken from the environment. One call is one request:
+    nothing is repeated here.
+    """
 
     def send(self, call: HttpCall) -> HttpReply:
         """The answer, whatever its status. Raises RemoteUnavailable when there is none, or none in time."""
 
 
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Shares one SSLContext among all connections: it costs 20 KiB a connection otherwise."""
-
-    def __init__(self, ssl_context: ssl.SSLContext, **options: Any) -> None:
-        self._ssl_context = ssl_context
-        super().__init__(**options)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=self._ssl_context, **kwargs)
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Verifies always, by what the context trusts."""
-        # Naming a bundle here, as the overridden one does, has it read anew for each connection: 15 ms.
-        conn.cert_reqs = "CERT_REQUIRED"
-
-
-class TooLong(TimeoutError):
-    """The whole answer was not there in time."""
-
-
-def is_late(error: BaseException | None) -> bool:
-    """Whether an error comes of that."""
-    while error is not None and not isinstance(error, TooLong):
-        # The libraries between here and the socket raise their own errors about it.
-        error = error.__context__
-    return error is not None
-
-
-class SessionTransport:
-    """One `requests.Session` for all calls to one neighbour. No cookies, no redirects, nothing from the environment."""
-
-    def __init__(self, name: str, *, connections: int) -> None:
-        self.name = name
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        adapter = _Adapter(trust(), pool_connections=4, pool_maxsize=connections, max_retries=0)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
-
-    def send(self, call: HttpCall) -> HttpReply:
-        """Carries the call. Its times are kept however slowly the answer drips in."""
-        try:
-            # With an error of our own: gevent's is no Exception, and would end every actor of the process.
-            with gevent.Timeout(call.total_timeout_s, TooLong()):
-                return self._exchange(call)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            how = "took too long to answer" if is_late(error) else f"did not answer: {type(error).__name__}"
-            raise RemoteUnavailable(f"{self.name} {how}") from error
-
-    def _exchange(self, call: HttpCall) -> HttpReply:
-        response = self._session.request(
-            call.method,
-            call.url,
-            headers={"Accept-Encoding": "identity", **call.headers},
-            data=call.body or None,
-            timeout=(CONNECT_TIMEOUT_S, call.read_timeout_s),
-            allow_redirects=False,
-            stream=True,
-        )
-        body = self._whole_body(response)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpReply(response.status_code, headers, body)
-
-    def _whole_body(self, response: requests.Response) -> bytes:
-        try:
-            body = self._read(response.raw)
-        except BaseException:
-            response.close()
-            raise
-        # Not `close`: a body that was read to its end leaves a connection that the next call can use.
-        response.raw.release_conn()
-        return body
-
-    def _read(self, raw: Any) -> bytes:
-        body = bytearray()
-        while chunk := raw.read1(CHUNK):
-            body += chunk
-            if len(body) > LARGEST_ANSWER:
-                raise RemoteGarbled(f"{self.name} answered more than {LARGEST_ANSWER} bytes")
-        return bytes(body)
+class TotalTimeout(TimeoutError):
+    """`HttpCall.total_timeout_s` is over. An OSError, because `gevent.Timeout` is no Exception and would end actors."""
 
 
 @cache
 def trust() -> ssl.SSLContext:
-    """What all connections verify their neighbours by."""
-    # One for all neighbours: to read the certificates takes 30 ms, and to keep them a megabyte.
+    """The certificates that every connection is verified by."""
+    # Loading them takes 30 ms and a megabyte; an SSLContext of its own costs each connection 20 KiB.
     context = ssl.create_default_context()
     context.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)
     return context
 
 
-class GuardedTransport:
-    """A transport that spares its neighbour while that one fails. Never for polls: an empty one is no failure.
+def look_up(host: str, port: int) -> Addresses:
+    """The addresses of one of the operator's own remotes, as getaddrinfo gives them. Raises OSError."""
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
-    `harmless` are statuses from 500 on that say something of one session and nothing of the neighbour.
+
+def connect(addresses: Addresses) -> socket.socket:
+    """A connection to the first address that accepts one. Raises OSError when none does."""
+    failure: OSError = OSError("no address")
+    for family, kind, protocol, _, address in addresses:
+        connecting = socket.socket(family, kind, protocol)
+        try:
+            connecting.settimeout(CONNECT_TIMEOUT_S)
+            connecting.connect(address)
+            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except BaseException as error:
+            connecting.close()
+            if isinstance(error, TotalTimeout) or not isinstance(error, OSError):
+                raise
+            failure = error
+        else:
+            return connecting
+    raise failure
+
+
+def check_headers(call: HttpCall, name: str) -> None:
+    """Raises RemoteUnavailable for a header that would inject another one: some values come from a remote server."""
+    if any(_ILLEGAL_IN_HEADER.search(header + value) for header, value in call.headers.items()):
+        raise illegal_request(name)
+
+
+def illegal_request(name: str) -> RemoteUnavailable:
+    """The error for a request that HTTP cannot express. It does not repeat the request, which may hold a secret."""
+    return RemoteUnavailable(f"{name}: illegal character in request target or header")
+
+
+def read_body(read1: Callable[[int], bytes], announced: int | None, *, most_bytes: int, name: str) -> bytes:
+    """The body, read by `read1` to its end. Raises AnswerTooLarge as soon as that is certain."""
+    body = bytearray()
+    while max(announced or 0, len(body)) <= most_bytes:
+        if not (chunk := read1(CHUNK)):
+            return bytes(body)
+        body += chunk
+        # A body in chunks of one byte, sent without a pause, would otherwise run here until its end.
+        gevent.sleep(0)
+    raise AnswerTooLarge(f"{name} answered more than {most_bytes} bytes")
+
+
+def no_answer(name: str, error: BaseException) -> RemoteUnavailable:
+    """The error that says why there is no answer: never the URL, whose query may hold a secret."""
+    if cause(error, TotalTimeout) is not None:
+        return RemoteUnavailable(f"{name} took too long to answer")
+    if (certificate := cause(error, ssl.SSLCertVerificationError)) is not None:
+        return RemoteUnavailable(f"{name} has no valid certificate: {certificate.verify_message}")
+    return RemoteUnavailable(f"{name} did not answer: {_name_of(error)}")
+
+
+def cause(error: BaseException | None, kind: type[Kind]) -> Kind | None:
+    """The error of this kind in the chain of `__cause__` and `__context__`; None when there is none."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _name_of(error: BaseException) -> str:
+    named: BaseException | None = error
+    while named is not None and type(named).__module__.partition(".")[0] in _WRAPPERS:
+        named = named.__cause__ or named.__context__
+    return type(named or error).__name__
+
+
+class GuardedTransport:
+    """A transport with a circuit breaker. Never for polls: an empty poll is not a failure.
+
+    `harmless` are statuses from 500 on that concern one session and not the remote server.
     """
 
     def __init__(self, inner: Transport, breaker: Breaker, *, name: str, harmless: Collection[int] = ()) -> None:
@@ -139,7 +139,8 @@ class GuardedTransport:
         """Carries the call, unless the breaker is open."""
         pause_s = self._breaker.pause_s(time.monotonic())
         if pause_s > 0:
-            raise RemoteUnavailable(f"{self._name} fails and is spared", retry_after_s=pause_s)
+            sentence = f"circuit breaker open for {self._name}, next probe in {pause_s:.0f} s"
+            raise RemoteUnavailable(sentence, retry_after_s=pause_s)
         try:
             reply = self._inner.send(call)
         except RemoteUnavailable:

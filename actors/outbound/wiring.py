@@ -1,4 +1,4 @@
-"""Everyone that a worker calls, and the pool of clients that calls each."""
+"""The remote services that a worker calls, and the pool of clients that calls each."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from bridge.actors.outbound.channels import BotFlowClient, UserChannel
 from bridge.actors.outbound.liveagent import LiveAgentDesk
 from bridge.actors.outbound.media import MediaHost
 from bridge.actors.outbound.pool import ClientPool
+from bridge.actors.outbound.requests_transport import RequestsTransport
 from bridge.actors.outbound.salesforce import SalesforceRecords, TokenKeeper
 from bridge.actors.outbound.socket_transport import SocketTransport
-from bridge.actors.outbound.transport import GuardedTransport, SessionTransport, Transport
+from bridge.actors.outbound.transport import GuardedTransport, Transport
 from bridge.actors.protocol import Request
 from bridge.codecs.botflow import BotFlow, BotFlowConfig
 from bridge.codecs.integrations import Integrations, IntegrationsConfig
@@ -23,7 +24,7 @@ from bridge.settings.load import Settings
 
 # What Live Agent answers to a session that it moved (liveagent.md, "Reconnect").
 SESSION_MOVED = (503,)
-# A chat that opens asks Salesforce three times and the desk twice, and waits for each answer.
+# A chat that opens sends three calls to Salesforce and two to the desk, one after another.
 DESK_CLIENTS = RECORDS_CLIENTS = 64
 FILE_CLIENTS = 16
 USER_CLIENTS = BOT_CLIENTS = 32
@@ -31,7 +32,7 @@ POLL_CONNECTIONS = 10_000
 
 
 class Remotes:
-    """Everyone that this worker calls, each with lines of its own."""
+    """The remote services that this worker calls, each over a transport of its own."""
 
     def __init__(self, settings: Settings) -> None:
         data = SalesforceData(SalesforceConfig.from_settings(settings))
@@ -41,23 +42,24 @@ class Remotes:
             deployment_id=settings.sfc_deployment_id,
             api_version=settings.liveagent_api_version,
         )
-        poll_line = SocketTransport("Live Agent", connections=POLL_CONNECTIONS)
-        line = _lean_line("Live Agent", DESK_CLIENTS, harmless=SESSION_MOVED)
-        self.desk = LiveAgentDesk(codec, data, line=line, poll_line=poll_line)
+        polls = SocketTransport("Live Agent", connections=POLL_CONNECTIONS)
+        posts = _over_sockets("Live Agent", DESK_CLIENTS, harmless=SESSION_MOVED)
+        self.desk = LiveAgentDesk(codec, data, line=posts, poll_line=polls)
         private_key = settings.sfc_private_key.get_secret_value()
         login = SalesforceLogin(LoginConfig.from_settings(settings))
-        salesforce = _line("Salesforce", RECORDS_CLIENTS)
+        salesforce = _over_requests("Salesforce", RECORDS_CLIENTS)
         self.tokens = TokenKeeper(login, salesforce, private_key=private_key)
-        self.records = SalesforceRecords(data, self.tokens, line=salesforce, media=MediaHost.from_settings(settings))
+        media = MediaHost.from_settings(settings)
+        self.records = SalesforceRecords(data, self.tokens, transport=salesforce, media=media)
         integrations = Integrations(IntegrationsConfig.from_settings(settings))
-        self.channel = UserChannel(integrations, _lean_line("the Integrations API", USER_CLIENTS))
+        self.channel = UserChannel(integrations, _over_sockets("the Integrations API", USER_CLIENTS))
         self.bot_flow = BotFlowClient(
-            BotFlow(BotFlowConfig.from_settings(settings)), _line("the bot flow", BOT_CLIENTS)
+            BotFlow(BotFlowConfig.from_settings(settings)), _over_requests("the bot flow", BOT_CLIENTS)
         )
 
 
 class Pools:
-    """One pool of outbound clients a neighbour, and which command goes where."""
+    """One pool of outbound clients for each remote service, and which command goes where."""
 
     def __init__(self, remotes: Remotes, settings: Settings) -> None:
         to_desk, to_user = settings.saleforce_chan_rate_limit, settings.integration_chan_rate_limit
@@ -65,7 +67,7 @@ class Pools:
         self.records = ClientPool("salesforce", remotes.records.serve, size=RECORDS_CLIENTS)
         self.channel = ClientPool("user channel", remotes.channel.serve, size=USER_CLIENTS, rate=to_user)
         self.bot_flow = ClientPool("bot flow", remotes.bot_flow.serve, size=BOT_CLIENTS)
-        # Of their own, because a file's host is a stranger's, and may be slow on purpose.
+        # A file comes from a stranger's host, which may be slow on purpose: records must not wait for it.
         self.files = ClientPool("files", remotes.records.serve, size=FILE_CLIENTS)
         self.all = (self.desk, self.records, self.files, self.channel, self.bot_flow)
         self._by_name = {
@@ -81,9 +83,9 @@ class Pools:
         self._by_name[TERMS[type(request.command)].pool].tell(request)
 
 
-def _lean_line(name: str, connections: int, *, harmless: Collection[int] = ()) -> Transport:
+def _over_sockets(name: str, connections: int, *, harmless: Collection[int] = ()) -> Transport:
     return GuardedTransport(SocketTransport(name, connections=connections), Breaker(), name=name, harmless=harmless)
 
 
-def _line(name: str, connections: int) -> Transport:
-    return GuardedTransport(SessionTransport(name, connections=connections), Breaker(), name=name)
+def _over_requests(name: str, connections: int) -> Transport:
+    return GuardedTransport(RequestsTransport(name, connections=connections), Breaker(), name=name)

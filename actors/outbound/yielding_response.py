@@ -1,4 +1,4 @@
-"""Answers read in turns: a host that never pauses would otherwise keep its greenlet running, and all others waiting."""
+"""Answers that are read in turns: a host that sends without a pause would otherwise keep its greenlet running."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import gevent
 
-# A turn lasts as long as it takes to understand this much: 64 KiB of one-byte chunks took 0.4 s.
+# Bytes read in one turn. Parsing 64 KiB of one-byte chunks took 0.4 s.
 BUFFER = 4096
 
 
@@ -21,7 +21,7 @@ class _YieldingReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        # A socket that has bytes ready gives them without a switch: no other greenlet and no timer would get a turn.
+        # recv() on a socket with bytes ready returns without a switch: no other greenlet and no timer would run.
         gevent.sleep(0)
         return self._raw.readinto(buffer)
 
@@ -31,7 +31,7 @@ class _YieldingReader(io.RawIOBase):
 
 
 class YieldingResponse(http.client.HTTPResponse):
-    """An answer whose every piece, heads included, is read after a turn for everyone else."""
+    """An answer that lets other greenlets run before each piece, the head included."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)

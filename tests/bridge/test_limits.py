@@ -1,4 +1,4 @@
-"""How fast and how often: back-off, rate limit, breaker."""
+"""How fast and how often: back-off, rate limit, circuit breaker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.limits import Breaker, RateLimit, backoff_s
 
 
 @pytest.mark.parametrize(("tries", "most_s"), [(0, 0.5), (1, 1.0), (4, 8.0), (6, 30.0), (10_000, 30.0)])
-def test_a_pause_lies_between_nothing_and_a_bound_that_doubles_up_to_a_cap(tries: int, most_s: float) -> None:
+def test_a_pause_lies_between_zero_and_a_bound_that_doubles_up_to_a_cap(tries: int, most_s: float) -> None:
     pauses = [backoff_s(tries, base_s=0.5, cap_s=30.0) for _ in range(500)]
     assert 0 <= min(pauses) < 0.1 * most_s
     assert 0.9 * most_s < max(pauses) <= most_s
@@ -25,7 +25,7 @@ def test_a_burst_of_one_seconds_worth_goes_at_once() -> None:
     assert limit.reserve(100.0) == pytest.approx(0.05)
 
 
-def test_those_who_wait_are_given_places_one_after_another() -> None:
+def test_calls_that_wait_get_places_one_after_another() -> None:
     limit = RateLimit(10)
     waits = [limit.reserve(100.0) for _ in range(30)]
     assert waits[10:] == pytest.approx([0.1 * place for place in range(1, 21)])
@@ -38,7 +38,7 @@ def test_over_a_long_time_the_rate_is_kept() -> None:
     assert 2_000 / (now_s - 100.0) == pytest.approx(20, rel=0.02)
 
 
-def test_what_was_not_used_is_not_saved_up_beyond_a_second() -> None:
+def test_unused_places_are_not_saved_beyond_a_second() -> None:
     limit = RateLimit(5)
     limit.reserve(100.0)
     waits = [limit.reserve(10_000.0) for _ in range(6)]
@@ -61,11 +61,18 @@ def breaker(*calls: bool, at_s: float = 100.0) -> Breaker:
     return made
 
 
-def test_it_stays_closed_while_less_than_half_fails() -> None:
-    assert breaker(True, False, False, True, False).pause_s(100.0) == 0.0
+@pytest.mark.parametrize(("failures", "calls"), [(2, 5), (9, 19), (49, 99)])
+def test_it_stays_closed_while_less_than_half_fails(failures: int, calls: int) -> None:
+    results = [False] * (calls - failures) + [True] * failures
+    assert breaker(*results).pause_s(100.0) == 0.0
 
 
-def test_it_stays_closed_while_there_is_little_to_judge_by() -> None:
+def test_it_stays_closed_at_a_third_and_opens_at_a_half() -> None:
+    third, half = breaker(*[False, False, True] * 10), breaker(*[False, True] * 10)
+    assert (third.pause_s(100.0), half.pause_s(100.0)) == (0.0, pytest.approx(10.0))
+
+
+def test_it_stays_closed_after_fewer_calls_than_it_needs() -> None:
     assert breaker(True, True, True).pause_s(100.0) == 0.0
 
 
@@ -78,29 +85,29 @@ def test_a_success_never_opens_it() -> None:
 
 
 def test_failures_of_long_ago_do_not_count() -> None:
-    spared = breaker(True, True, True, at_s=100.0)
-    spared.note(131.0, failed=True)
-    assert spared.pause_s(131.0) == 0.0
+    opened = breaker(True, True, True, at_s=100.0)
+    opened.note(131.0, failed=True)
+    assert opened.pause_s(131.0) == 0.0
 
 
 def test_when_open_it_lets_one_probe_through_at_a_time() -> None:
-    spared = breaker(True, True, True, True)
-    assert spared.pause_s(110.0) == 0.0
-    assert spared.pause_s(110.0) == pytest.approx(10.0)
-    assert spared.pause_s(120.0) == 0.0
+    opened = breaker(True, True, True, True)
+    assert opened.pause_s(110.0) == 0.0
+    assert opened.pause_s(110.0) == pytest.approx(10.0)
+    assert opened.pause_s(120.0) == 0.0
 
 
 def test_a_probe_that_goes_well_closes_it_and_forgets_the_failures() -> None:
-    spared = breaker(True, True, True, True)
-    assert spared.pause_s(110.0) == 0.0
-    spared.note(110.1, failed=False)
-    assert [spared.pause_s(110.2) for _ in range(3)] == [0.0] * 3
-    spared.note(110.3, failed=True)
-    assert spared.pause_s(110.3) == 0.0
+    opened = breaker(True, True, True, True)
+    assert opened.pause_s(110.0) == 0.0
+    opened.note(110.1, failed=False)
+    assert [opened.pause_s(110.2) for _ in range(3)] == [0.0] * 3
+    opened.note(110.3, failed=True)
+    assert opened.pause_s(110.3) == 0.0
 
 
 def test_a_probe_that_fails_keeps_it_open() -> None:
-    spared = breaker(True, True, True, True)
-    assert spared.pause_s(110.0) == 0.0
-    spared.note(110.1, failed=True)
-    assert spared.pause_s(111.0) == pytest.approx(9.0)
+    opened = breaker(True, True, True, True)
+    assert opened.pause_s(110.0) == 0.0
+    opened.note(110.1, failed=True)
+    assert opened.pause_s(111.0) == pytest.approx(9.0)

@@ -36,7 +36,7 @@ def test_an_answer_is_read_as_its_shape() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b'{"a":"1"}', b'{"a":1}}', b"\xff", b"[" * 100_000])
-def test_any_other_answer_is_garbled_and_worth_another_try(body: bytes) -> None:
+def test_any_other_answer_is_garbled_and_may_be_asked_for_again(body: bytes) -> None:
     with pytest.raises(RemoteGarbled) as raised:
         parse(HttpReply(200, body=body), Shape)
     assert isinstance(raised.value, RemoteUnavailable)
@@ -49,16 +49,16 @@ def test_the_text_of_an_answer_is_short_and_never_an_error(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
-def test_two_hundreds_are_fine(status: int) -> None:
+def test_a_status_from_200_to_299_raises_nothing(status: int) -> None:
     raise_for_status(HttpReply(status), "x")
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
-def test_what_may_pass_may_be_tried_again(status: int) -> None:
+def test_a_status_that_may_pass_is_unavailable(status: int) -> None:
     with pytest.raises(RemoteUnavailable) as raised:
-        raise_for_status(HttpReply(status, {"retry-after": "3"}, b"busy"), "the neighbour")
+        raise_for_status(HttpReply(status, {"retry-after": "3"}, b"busy"), "the remote")
     assert (raised.value.status, raised.value.retry_after_s) == (status, 3.0)
-    assert str(raised.value) == f"the neighbour: [{status}] - Error call with status : busy"
+    assert str(raised.value) == f"the remote: [{status}] - Error call with status : busy"
 
 
 @pytest.mark.parametrize("status", [100, 301, 304, 400, 401, 403, 404, 405, 409, 422])
@@ -95,6 +95,6 @@ def test_retry_after_is_a_number_or_a_date_or_nothing(headers: dict[str, str], s
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
-def test_no_retry_after_is_an_error(asked: str, date: str) -> None:
+def test_no_retry_after_header_raises(asked: str, date: str) -> None:
     seconds = retry_after_s({"retry-after": asked, "date": date})
     assert seconds is None or 0 <= seconds <= 300

@@ -1,4 +1,4 @@
-"""Salesforce's records: contact, person account, case, and which queue a chat rings at (salesforce.md)."""
+"""Salesforce's records: contact, person account, case, and the queue of a chat (salesforce.md)."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _FIELD_MAPS = (
     "sfc_custom_fields_account",
     "sfc_custom_fields_to_search_contact",
 )
-# What the fields hold at most: a longer value is refused whole, and with it the chat.
+# Longest values of the fields. Salesforce refuses a record with a longer one, and then there is no chat.
 _LENGTHS = {"FirstName": 40, "LastName": 80, "Subject": 255, "Description": 32_000}
 
 
 class SalesforceConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What an org's own records look like."""
+    """The names and values that differ from org to org."""
 
     org: Org
     flows: Mapping[str, Flow]
@@ -85,7 +85,7 @@ class SalesforceConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where a chat rings: the case's subject, the desk's button, and the case's owner, if it has one."""
+    """The queue of a chat: the case's subject, the desk's button, and the case's owner, if one is set."""
 
     subject: str
     button_id: str
@@ -93,7 +93,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class FoundContact(msgspec.Struct, frozen=True):
-    """A contact that the org knows."""
+    """A contact of the org."""
 
     contact_id: str
     blocked: bool = False
@@ -123,7 +123,7 @@ class SalesforceData:
         return self.config.org.composite(token, queries, all_or_none=False)
 
     def found_contact(self, reply: HttpReply) -> FoundContact | None:
-        """The first row of the first query that has one; None when none has. One failed query fails the search."""
+        """The first row of the first query that has one, else None. One failed query fails the search."""
         found = [row for step in composite_replies(reply) for row in rows(step)]
         if not found:
             return None
@@ -131,7 +131,7 @@ class SalesforceData:
         return FoundContact(checked_id(found[0].get("Id")), blocked)
 
     def create_contact(self, token: Token, request: ConnectRequest) -> HttpCall:
-        """Creates a contact; `salesforce_rest.created_id` reads the answer."""
+        """Creates a contact; `rest.created_id` reads the answer."""
         fields = {
             **_mapped(self.config.fields_contact, request),
             **self._names(request),
@@ -204,7 +204,7 @@ class SalesforceData:
         return self.config.org.upsert(token, key, fields=rest, headers=headers)
 
     def case_key(self, chat_id: str) -> ExternalId | None:
-        """What names the chat's case, so that it exists once however often it is made; None without a field for it."""
+        """The external id of the chat's case, so that repeated upserts make one case; None when no field is set."""
         field = self.config.case_external_id_field
         return ExternalId("Case", field, chat_id) if field and chat_id else None
 
@@ -239,7 +239,7 @@ class SalesforceData:
         return self.config.org.query(token, f"SELECT Id FROM Case WHERE {where} AND {newest}")
 
     def found_case(self, reply: HttpReply) -> str | None:
-        """That case's id; None when there is none."""
+        """That case's id, or None."""
         found = rows(reply)
         return checked_id(found[0].get("Id")) if found else None
 

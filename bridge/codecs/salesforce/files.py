@@ -1,4 +1,4 @@
-"""Files at a case: what a file is, what it is called, the request that attaches it (salesforce.md, "Files")."""
+"""Files at a case: their type, their name, the request that attaches them (salesforce.md, "Files")."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OFFICE = "application/vnd.openxmlformats-officedocument"
 
 
 class Kind(NamedTuple):
-    """What a file is: its content type, and the extension that it is stored with."""
+    """The type of a file: its content type, and the extension that it is stored with."""
 
     mime_type: str
     extension: str
@@ -51,7 +51,7 @@ _IN_ZIP = {
     b"xl/workbook.xml": Kind(f"{_OFFICE}.spreadsheetml.sheet", ".xlsx"),
     b"ppt/presentation.xml": Kind(f"{_OFFICE}.presentationml.presentation", ".pptx"),
 }
-# Types that a sender may claim for content without a mark of its own.
+# Types that a sender may claim for content without known first bytes.
 _CLAIMED = {
     kind.mime_type: kind
     for kind in (
@@ -79,7 +79,7 @@ class Attachment(msgspec.Struct, frozen=True):
 
 
 def sniff(data: bytes) -> Kind | None:
-    """What the content is by its first bytes; None when they say nothing."""
+    """The type by the first bytes of the content; None when they are of no known type."""
     kind = next((kind for mark, kind in _MARKS if mark.match(data)), None)
     return _inside_zip(data) if kind is _ZIP else kind
 
@@ -89,7 +89,7 @@ def _inside_zip(data: bytes) -> Kind:
 
 
 def kind_of(media: Media, data: bytes) -> Kind:
-    """What the content says it is; what the sender says only where the content does not; else plain bytes."""
+    """The type by content; else the type that the sender claims; else plain bytes."""
     claimed = media.mime_type.partition(";")[0].strip().lower()
     return sniff(data) or _CLAIMED.get(claimed, OCTETS)
 
@@ -104,7 +104,7 @@ def attachment(media: Media, data: bytes, *, session_id: str) -> Attachment:
 
 
 def _audio_extension(kind: Kind) -> str:
-    # Voice notes are Ogg; only content that is surely another kind of sound is stored as what it is.
+    # Voice notes are Ogg. Content that is certainly another kind of audio keeps its own extension.
     return kind.extension if kind.mime_type.startswith("audio/") else ".ogg"
 
 
@@ -114,7 +114,7 @@ def _from_caption(caption: str) -> str:
 
 def _from_url(url: str) -> str:
     last = unquote(urlsplit(url).path.rpartition("/")[2])
-    # Dots and dashes are a file name's own; `@{` and the like would be read as a composite's reference.
+    # Keep dots and dashes. Salesforce would read `@{` as a reference of the composite.
     return re.sub(r"[^\w.\- ]", " ", last).strip()[:LONGEST_TITLE]
 
 
@@ -155,11 +155,11 @@ def attach(org: Org, token: Token, *, case_id: str, attachment: Attachment) -> H
 
 
 def _document_query(org: Org) -> str:
-    # The reference itself must stay as it is: Salesforce looks for it in the URL as written.
+    # Do not percent-encode the reference: Salesforce looks for it in the URL as written.
     before, after = org.query_path(f"SELECT ContentDocumentId FROM ContentVersion WHERE Id = {quote('|')}").split("%7C")
     return f"{before}@{{{_VERSION}.id}}{after}"
 
 
 def raise_unless_attached(reply: HttpReply) -> None:
-    """Raises RemoteError with what the first failed step said."""
+    """Raises RemoteError with the sentence of the first failed step."""
     composite_replies(reply)

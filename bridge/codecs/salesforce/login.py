@@ -21,7 +21,7 @@ _NONE = SecretStr("")
 
 
 class LoginConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Who logs in, where, and how; secrets print as stars."""
+    """User, address and flow of the login; secrets print as stars."""
 
     flow: LoginFlow
     login_url: str
@@ -33,7 +33,7 @@ class LoginConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> LoginConfig:
-        """The login that the SFC_ settings amount to."""
+        """The login of the SFC_ settings."""
         return cls(
             flow=settings.sfc_login_flow,
             login_url=settings.sfc_login_url.rstrip("/"),
@@ -51,7 +51,7 @@ class SalesforceLogin:
     def __init__(self, config: LoginConfig) -> None:
         self.config = config
 
-    def ask(self, assertion: str = "") -> HttpCall:
+    def token_request(self, assertion: str = "") -> HttpCall:
         """The request for a token; `assertion` is `claims`, signed with RS256, and counts in the JWT flow only."""
         forms = {"password": self._password, "client_credentials": self._client_credentials}
         form = _jwt_bearer(assertion) if self.config.flow == "jwt_bearer" else forms[self.config.flow]()
@@ -59,7 +59,7 @@ class SalesforceLogin:
         return HttpCall(method="POST", url=url, headers=_FORM, body=urlencode(form).encode())
 
     def claims(self, now_s: float) -> dict[str, str | int]:
-        """What the JWT flow's assertion says."""
+        """The claims of the JWT flow's assertion."""
         return {
             "iss": self.config.client_id,
             "sub": self.config.username,
@@ -106,10 +106,10 @@ def _audience(login_url: str) -> str:
 
 
 def _raise_without_body(reply: HttpReply) -> None:
-    # What stands between us and Salesforce may answer with the form that it was sent, password and all.
+    # A proxy in front of Salesforce may answer with the form that it was sent, password included.
     if 200 <= reply.status < 300 or fault_of(reply)[0]:
         return
-    sentence = f"{WHO}: [{reply.status}] - Error call with status : the answer is not Salesforce's"
+    sentence = f"{WHO}: [{reply.status}] - Error call with status : the answer is not a Salesforce error"
     if reply.status in (408, 425, 429) or reply.status >= 500:
         raise RemoteUnavailable(sentence, status=reply.status, retry_after_s=retry_after_s(reply.headers))
     raise RemoteRefused(sentence, status=reply.status)

@@ -1,4 +1,4 @@
-"""Salesforce's REST dialect: token, versioned paths, quoting, composites, and what a refusal means."""
+"""Salesforce's REST dialect: token, versioned paths, quoting, composites, and what follows from a refusal."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ADVICE: Mapping[str, str] = {
     ),
 }
 
-# A 4xx by status, but the same request may well succeed a moment later.
+# Their status is a 4xx, but the same request may succeed a moment later.
 PASSING = frozenset(
     {"UNABLE_TO_LOCK_ROW", "QUERY_TIMEOUT", "SERVER_UNAVAILABLE", "unknown_error", "temporarily_unavailable"}
 )
@@ -59,7 +59,7 @@ _SOQL_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), 0x7F, 0x2028,
 
 
 class Token(msgspec.Struct, frozen=True):
-    """What a login gives: the bearer of every data call, and the org's own address. Not printed."""
+    """The answer to a login: the bearer of every data call, and the address of the org. Not printed."""
 
     access_token: str
     instance_url: str = ""
@@ -78,7 +78,7 @@ class Subrequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ExternalId(msgspec.Struct, frozen=True):
-    """A record named by us: the unique external id field of its object, and what stands in it."""
+    """A record with an id of ours: the unique external id field of its object, and its value."""
 
     sobject: str
     field: str
@@ -176,7 +176,7 @@ class _Rows(msgspec.Struct):
 
 
 def wants_new_token(error: RemoteError) -> bool:
-    """Whether the call may be repeated once with a new token (salesforce.md, "Requests and refusals")."""
+    """True if the call may be repeated once with a new token (salesforce.md, "Requests and refusals")."""
     return error.status == 401 or error.code in ("INVALID_SESSION_ID", "INVALID_AUTH_HEADER")
 
 
@@ -201,7 +201,7 @@ def raise_for_fault(reply: HttpReply, *, who: str = WHO, hide: Iterable[str] = (
 
 
 def fault_of(reply: HttpReply) -> tuple[str, str]:
-    """Code and words of a refusal; an empty code where the body is no Salesforce error."""
+    """Code and message of a refusal; the code is empty when the body is not a Salesforce error."""
     try:
         decoded = msgspec.json.decode(reply.body, type=list[_Fault] | _Fault)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -214,7 +214,7 @@ def fault_of(reply: HttpReply) -> tuple[str, str]:
 
 
 def _without_query(said: str) -> str:
-    # A refused query is repeated in front of the error, and it holds an e-mail address or a phone number.
+    # Salesforce quotes the refused query before the error, and it holds an e-mail address or a phone number.
     _, mark, after = said.partition("ERROR at ")
     return " ".join((mark + after or said).split())[:300]
 
@@ -240,7 +240,7 @@ def upserted_id(reply: HttpReply) -> str | None:
         sentence = f"{WHO}: [300] - several records have this external id: the field has to be a unique one"
         raise RemoteRefused(sentence, status=300, code=code)
     if reply.status == 400 and code == "DUPLICATE_VALUE":
-        # Another upsert of the same record may just have been quicker: the next one finds what it made.
+        # Another upsert of the same record may have been first: the next try finds its record.
         sentence = f"{WHO}: [400] - Error call with status : {code} message:{said}"
         raise RemoteUnavailable(sentence, status=400, code=code)
     return created_id(reply)

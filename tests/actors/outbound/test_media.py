@@ -19,6 +19,7 @@ from gevent.event import Event
 from gevent.server import StreamServer
 
 from bridge.actors.outbound.media import MediaHost
+from bridge.actors.outbound.transport import trust
 from bridge.errors import RemoteError, RemoteRefused, RemoteUnavailable, SettingsError
 from bridge.public_internet import is_public
 
@@ -29,10 +30,10 @@ Answer = Callable[[socket.socket], None]
 
 
 class FileHost:
-    """A server of one answer, that keeps what it was asked and notices when the caller hangs up."""
+    """A server with one answer. It keeps the requests in `asked`; `left` is set when the caller hangs up."""
 
     def __init__(self, answer: Answer | bytes, *, tls: ssl.SSLContext | None = None) -> None:
-        self._answer: Answer = answer if callable(answer) else lambda line: line.sendall(answer)
+        self._answer: Answer = answer if callable(answer) else lambda connection: connection.sendall(answer)
         self.asked: list[str] = []
         self.left = Event()
         options = {"ssl_context": tls} if tls else {}
@@ -48,59 +49,59 @@ class FileHost:
     def stop(self) -> None:
         self._server.stop(timeout=0.1)
 
-    def _serve(self, line: socket.socket, _: Any) -> None:
+    def _serve(self, connection: socket.socket, _: Any) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
-            piece = line.recv(65_536)
+            piece = connection.recv(65_536)
             if not piece:
                 return
             head += piece
         self.asked.append(head.decode("latin-1"))
         try:
-            self._answer(line)
+            self._answer(connection)
         except OSError:
             self.left.set()
 
 
 class Canary:
-    """Listens on one port of 127.0.0.1 and of [::1]; a connection to either is one that nobody may make."""
+    """Listens on one port of 127.0.0.1 and of [::1]. Nobody may connect to either."""
 
     def __init__(self) -> None:
-        self._lines = [_listener(socket.AF_INET, "127.0.0.1", 0)]
-        self.port: int = self._lines[0].getsockname()[1]
+        self._listeners = [_listener(socket.AF_INET, "127.0.0.1", 0)]
+        self.port: int = self._listeners[0].getsockname()[1]
         if socket.has_ipv6:
-            self._lines.append(_listener(socket.AF_INET6, "::1", self.port))
+            self._listeners.append(_listener(socket.AF_INET6, "::1", self.port))
 
     @property
     def visits(self) -> int:
-        """How often it was called upon: the kernel keeps whom nobody has let in yet."""
-        return sum(_waiting(line) for line in self._lines)
+        """How many connections were made: the kernel queues those that were not accepted yet."""
+        return sum(_waiting(connection) for connection in self._listeners)
 
     def close(self) -> None:
-        for line in self._lines:
-            line.close()
+        for connection in self._listeners:
+            connection.close()
 
 
 def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    line = socket.socket(family, socket.SOCK_STREAM)
+    connection = socket.socket(family, socket.SOCK_STREAM)
     if family == socket.AF_INET6:
-        line.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    line.bind((address, port))
-    line.listen(8)
-    line.setblocking(False)
-    return line
+        connection.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    connection.bind((address, port))
+    connection.listen(8)
+    connection.setblocking(False)
+    return connection
 
 
-def _waiting(line: socket.socket) -> int:
+def _waiting(connection: socket.socket) -> int:
     try:
-        line.accept()[0].close()
+        connection.accept()[0].close()
     except BlockingIOError:
         return 0
-    return 1 + _waiting(line)
+    return 1 + _waiting(connection)
 
 
 class NameServer:
-    """Stands in for getaddrinfo: for each look-up of a name the next of its answers, the last one for ever."""
+    """Replaces getaddrinfo: each look-up of a name returns its next answer; the last one is repeated."""
 
     def __init__(self, **answers: list[list[str]]) -> None:
         self._answers = {name.replace("_", "."): list(given) for name, given in answers.items()}
@@ -111,10 +112,10 @@ class NameServer:
         if host not in self._answers:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         given = self._answers[host]
-        return [_end(address, port) for address in (given.pop(0) if len(given) > 1 else given[0])]
+        return [_address(address, port) for address in (given.pop(0) if len(given) > 1 else given[0])]
 
 
-def _end(address: str, port: int) -> tuple[Any, ...]:
+def _address(address: str, port: int) -> tuple[Any, ...]:
     if ":" in address:
         return (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0))
     return (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
@@ -152,13 +153,13 @@ def name_server(monkeypatch: pytest.MonkeyPatch) -> Callable[..., NameServer]:
 
 @pytest.fixture
 def dialled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """The addresses that were connected to; the one public address of these tests is played by this machine."""
+    """The addresses that were connected to. Connections to the one public address of these tests go to 127.0.0.1."""
     seen: list[tuple[Any, ...]] = []
     connect = socket.socket.connect
 
-    def reroute(line: socket.socket, address: tuple[Any, ...]) -> None:
+    def reroute(connection: socket.socket, address: tuple[Any, ...]) -> None:
         seen.append(address[:2])
-        connect(line, ("127.0.0.1", address[1]) if address[0] == PUBLIC_ADDRESS else address)
+        connect(connection, ("127.0.0.1", address[1]) if address[0] == PUBLIC_ADDRESS else address)
 
     monkeypatch.setattr(socket.socket, "connect", reroute)
     return seen
@@ -202,9 +203,9 @@ def test_a_file_in_chunks_is_fetched_whole(serve: Callable[..., FileHost]) -> No
 
 
 def test_a_file_without_a_length_ends_with_its_connection(serve: Callable[..., FileHost]) -> None:
-    def answer(line: socket.socket) -> None:
-        line.sendall(OK + b"\r\n" + PHOTO)
-        line.shutdown(socket.SHUT_WR)
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(OK + b"\r\n" + PHOTO)
+        connection.shutdown(socket.SHUT_WR)
 
     assert media("127.0.0.1").fetch(serve(answer).url()) == PHOTO
 
@@ -218,9 +219,9 @@ def test_a_file_exactly_as_large_as_allowed_is_fetched(serve: Callable[..., File
 def test_the_connection_is_closed_after_the_file(serve: Callable[..., FileHost]) -> None:
     left = Event()
 
-    def answer(line: socket.socket) -> None:
-        line.sendall(photo())
-        if line.recv(1) == b"":
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(photo())
+        if connection.recv(1) == b"":
             left.set()
 
     assert media("127.0.0.1").fetch(serve(answer).url()) == PHOTO
@@ -246,16 +247,16 @@ def test_an_address_that_takes_no_connection_is_followed_by_the_next(
 
 
 def test_a_file_is_fetched_over_ipv6(serve: Callable[..., FileHost]) -> None:
-    line = _listener(socket.AF_INET6, "::1", 0)
-    server = StreamServer(line, lambda caller, _: caller.sendall(photo()))
+    connection = _listener(socket.AF_INET6, "::1", 0)
+    server = StreamServer(connection, lambda caller, _: caller.sendall(photo()))
     server.start()
     try:
-        assert media("[::1]").fetch(f"http://[0:0:0:0:0:0:0:1]:{line.getsockname()[1]}/x") == PHOTO
+        assert media("[::1]").fetch(f"http://[0:0:0:0:0:0:0:1]:{connection.getsockname()[1]}/x") == PHOTO
     finally:
         server.stop(timeout=0.1)
 
 
-def test_no_proxy_is_asked(serve: Callable[..., FileHost], canary: Canary, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_used(serve: Callable[..., FileHost], canary: Canary, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(variable, f"http://127.0.0.1:{canary.port}")
     assert media("127.0.0.1").fetch(serve(photo()).url()) == PHOTO
@@ -291,7 +292,7 @@ def test_no_proxy_is_asked(serve: Callable[..., FileHost], canary: Canary, monke
         "user:pass@localhost",
     ],
 )
-def test_nothing_private_is_called_upon_when_every_public_host_is_allowed(canary: Canary, host: str) -> None:
+def test_no_private_address_is_connected_to(canary: Canary, host: str) -> None:
     for scheme in ("http", "https"):
         refusal(media(), f"{scheme}://{host}:{canary.port}/latest/meta-data")
     assert canary.visits == 0
@@ -317,7 +318,7 @@ def test_nothing_private_is_called_upon_when_every_public_host_is_allowed(canary
         "",
     ],
 )
-def test_whatever_is_not_http_with_a_host_is_refused(canary: Canary, url: str) -> None:
+def test_a_url_that_is_not_http_with_a_host_is_refused(canary: Canary, url: str) -> None:
     assert refusal(media("127.0.0.1:1", "[::1]:1", "a..b", "a" * 300), url.format(port=canary.port))
     assert canary.visits == 0
 
@@ -329,7 +330,7 @@ def test_user_info_is_refused_at_an_allowed_host_too(canary: Canary) -> None:
     assert canary.visits == 0
 
 
-def test_a_canary_that_is_allowed_does_see_the_call(canary: Canary) -> None:
+def test_the_canary_sees_a_call_that_is_allowed(canary: Canary) -> None:
     for host in ("127.1", "[::ffff:127.0.0.1]", "localhost"):
         with pytest.raises(RemoteUnavailable):
             media(host, timeout_s=0.1).fetch(f"http://{host}:{canary.port}/")
@@ -363,7 +364,7 @@ def test_a_host_that_is_not_listed_is_not_even_looked_up(name_server: Callable[.
         ("xn--bcher-kva.example", "BÜCHER.example"),
     ],
 )
-def test_a_listed_host_is_known_in_every_spelling(
+def test_a_listed_host_is_recognised_in_every_spelling(
     serve: Callable[..., FileHost], name_server: Callable[..., NameServer], entry: str, host: str
 ) -> None:
     place = serve(photo())
@@ -382,7 +383,7 @@ def test_a_listed_port_is_the_only_one_of_its_host(serve: Callable[..., FileHost
 @pytest.mark.parametrize(
     "entry", ["*.example", "me@media.example", "media.example/files", "a b", "media.example:x", ""]
 )
-def test_a_senseless_entry_is_the_operators_error(entry: str) -> None:
+def test_a_malformed_entry_is_a_settings_error(entry: str) -> None:
     with pytest.raises(SettingsError, match="MEDIA_ALLOWED_HOSTS"):
         media(entry)
 
@@ -455,7 +456,7 @@ def test_a_redirect_is_followed(serve: Callable[..., FileHost]) -> None:
 
 def test_a_redirect_may_be_relative_and_there_may_be_three(serve: Callable[..., FileHost]) -> None:
     answers = [redirect("two"), redirect("/three", 307), redirect("?four", 308), photo()]
-    host = serve(lambda line: line.sendall(answers.pop(0)))
+    host = serve(lambda connection: connection.sendall(answers.pop(0)))
     assert media("127.0.0.1").fetch(host.url("/files/one")) == PHOTO
     assert [head.split()[1] for head in host.asked] == ["/files/one", "/files/two", "/three", "/three?four"]
 
@@ -508,19 +509,19 @@ def test_a_name_that_turns_private_before_its_redirect_is_refused(
 
 
 def drip(head: bytes) -> Answer:
-    def answer(line: socket.socket) -> None:
-        line.sendall(head)
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(head)
         for _ in range(1000):
-            line.sendall(b"x")
+            connection.sendall(b"x")
             gevent.sleep(0.02)
 
     return answer
 
 
-def endless(line: socket.socket) -> None:
-    line.sendall(OK + b"\r\n")
+def endless(connection: socket.socket) -> None:
+    connection.sendall(OK + b"\r\n")
     for _ in range(10_000):
-        line.sendall(b"x" * 65_536)
+        connection.sendall(b"x" * 65_536)
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX: ", OK + b"\r\n", OK + b"Content-Length: 900\r\n\r\n"])
@@ -549,9 +550,9 @@ def test_a_slow_look_up_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_redirects_share_one_time(serve: Callable[..., FileHost]) -> None:
-    def answer(line: socket.socket) -> None:
+    def answer(connection: socket.socket) -> None:
         gevent.sleep(0.3)
-        line.sendall(redirect("/again"))
+        connection.sendall(redirect("/again"))
 
     with pytest.raises(RemoteUnavailable, match="did not arrive"):
         media("127.0.0.1", timeout_s=0.7).fetch(serve(answer).url())
@@ -561,13 +562,13 @@ FLOOD = """
 import itertools, socket, sys
 listener = socket.create_server(("127.0.0.1", 0))
 print(listener.getsockname()[1], flush=True)
-line, _ = listener.accept()
-line.recv(65536)
-line.sendall(sys.argv[1].encode().decode("unicode_escape").encode())
+connection, _ = listener.accept()
+connection.recv(65536)
+connection.sendall(sys.argv[1].encode().decode("unicode_escape").encode())
 piece = sys.argv[2].encode().decode("unicode_escape").encode() * 5000
 try:
     while True:
-        line.sendall(piece)
+        connection.sendall(piece)
 except OSError:
     pass
 """
@@ -580,7 +581,7 @@ except OSError:
         (r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", r"1\r\nx\r\n"),
     ],
 )
-def test_a_host_that_never_pauses_stops_nobody(head: str, piece: str) -> None:
+def test_a_host_that_never_pauses_does_not_stop_other_greenlets(head: str, piece: str) -> None:
     with subprocess.Popen([sys.executable, "-c", FLOOD, head, piece], stdout=subprocess.PIPE, text=True) as flood:
         assert flood.stdout is not None
         url = f"http://127.0.0.1:{int(flood.stdout.readline())}/"
@@ -662,7 +663,7 @@ def test_garbage_may_be_tried_again(serve: Callable[..., FileHost], answer: byte
         media("127.0.0.1").fetch(serve(answer).url())
 
 
-def test_a_name_that_nobody_has_is_refused_and_a_silent_name_server_may_be_tried_again(
+def test_an_unknown_name_is_refused_and_a_failed_look_up_may_be_tried_again(
     monkeypatch: pytest.MonkeyPatch, name_server: Callable[..., NameServer]
 ) -> None:
     name_server()
@@ -722,8 +723,10 @@ def tls_host(serve: Callable[..., FileHost], certificate: Path, name_server: Cal
 def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     media.cache_clear()
+    trust.cache_clear()
     yield
     media.cache_clear()
+    trust.cache_clear()
 
 
 @pytest.mark.usefixtures("trusted")
@@ -741,6 +744,6 @@ def test_a_certificate_for_another_name_is_refused(tls_host: FileHost) -> None:
     assert tls_host.asked == ["SNI other.example"]
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(tls_host: FileHost) -> None:
+def test_a_self_signed_certificate_is_refused(tls_host: FileHost) -> None:
     assert "self-signed" in refusal(media("media.example"), tls_host.url(host="media.example", scheme="https"))
     assert tls_host.asked == ["SNI media.example"]

@@ -1,4 +1,4 @@
-"""Outbound clients and their pool: one request at a time each, and nobody waits behind a slow one for nothing."""
+"""Outbound clients and their pool: one request at a time each, and none waits behind a slow one for no reason."""
 
 from __future__ import annotations
 
@@ -10,21 +10,33 @@ from typing import Any
 import gevent
 import pykka
 import pytest
-from actor_parts import Heard, settle, wait_for, wants_chat
+from actor_parts import Heard, desk_session, settle, wait_for, wants_chat
 from gevent.event import Event
 
 from bridge.actors.leases import Lease
 from bridge.actors.outbound.pool import ClientPool
 from bridge.actors.protocol import Failure, Outcome, Request
-from bridge.commands import Command, EnsureContact, Lane, SendToUser, TellBot
+from bridge.commands import (
+    AttachFile,
+    Command,
+    EnsureContact,
+    Lane,
+    LeaveDesk,
+    OpenCase,
+    OpenSession,
+    RepairSession,
+    RequestChat,
+    SendToUser,
+    TellBot,
+)
 from bridge.errors import RemoteGarbled, RemoteRefused
 from bridge.events import BotTold, ContactReady
 from bridge.events import Event as BridgeEvent
 from bridge.records import Delivery
 
 
-class Neighbour:
-    """Serves commands; those of a slow user wait until they are let through."""
+class Remote:
+    """Serves commands; those of a slow user wait until `through` is set."""
 
     def __init__(self) -> None:
         self.slow: set[str] = set()
@@ -47,10 +59,10 @@ class Neighbour:
 
 
 @pytest.fixture
-def neighbour() -> Iterator[Neighbour]:
-    neighbour = Neighbour()
-    yield neighbour
-    neighbour.through.set()
+def remote() -> Iterator[Remote]:
+    remote = Remote()
+    yield remote
+    remote.through.set()
 
 
 def text(heard: Heard, token: int = 1, lease: Lease | None = None) -> Request:
@@ -66,16 +78,16 @@ Serve = Callable[[Command], tuple[BridgeEvent, ...]]
 
 
 def pool_of(serve: Serve, *, size: int = 2, rate: float = 0.0) -> ClientPool:
-    return ClientPool("the neighbour", serve, size=size, rate=rate)
+    return ClientPool("the remote", serve, size=size, rate=rate)
 
 
-def test_an_outcome_names_its_lane_and_token(neighbour: Neighbour) -> None:
+def test_an_outcome_names_its_lane_and_token(remote: Remote) -> None:
     heard = Heard()
-    pool_of(neighbour.serve).tell(request(heard, "ana", token=7))
+    pool_of(remote.serve).tell(request(heard, "ana", token=7))
     assert heard.wait_for(Outcome) == [Outcome(Lane.DESK, 7, (ContactReady("003-ana"),))]
 
 
-def test_an_error_of_the_neighbour_is_told_as_a_failure() -> None:
+def test_an_error_of_the_remote_is_told_as_a_failure() -> None:
     heard, error = Heard(), RemoteRefused("no", status=400)
 
     def serve(command: Command) -> tuple[BridgeEvent, ...]:
@@ -86,7 +98,7 @@ def test_an_error_of_the_neighbour_is_told_as_a_failure() -> None:
     assert (failure.lane, failure.token, failure.error) == (Lane.DESK, 3, error)
 
 
-def test_an_error_that_nobody_foresaw_is_a_failure_and_the_client_lives(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_is_a_failure_and_the_client_lives(caplog: pytest.LogCaptureFixture) -> None:
     heard, stumbles = Heard(), iter([True, False])
 
     def serve(command: Command) -> tuple[BridgeEvent, ...]:
@@ -106,46 +118,46 @@ def test_an_error_that_nobody_foresaw_is_a_failure_and_the_client_lives(caplog: 
     assert pool.snapshot()["busy"] == 0
 
 
-def test_an_outcome_for_somebody_who_is_gone_harms_nobody(neighbour: Neighbour) -> None:
+def test_an_outcome_for_a_stopped_actor_is_dropped(remote: Remote) -> None:
     gone, heard = Heard(), Heard()
     gone.ref.stop()
-    pool = pool_of(neighbour.serve, size=1)
+    pool = pool_of(remote.serve, size=1)
     pool.tell(request(gone))
     pool.tell(request(heard))
     heard.wait_for(Outcome)
 
 
-def test_a_client_has_one_request_under_way(neighbour: Neighbour) -> None:
+def test_a_client_has_one_request_under_way(remote: Remote) -> None:
     heard = Heard()
-    neighbour.slow = {"ana"}
-    pool = pool_of(neighbour.serve, size=3)
+    remote.slow = {"ana"}
+    pool = pool_of(remote.serve, size=3)
     for token in range(10):
         pool.tell(request(heard, "ana", token))
-    wait_for(lambda: neighbour.under_way == 3)
-    assert pool.snapshot() == {"name": "the neighbour", "size": 3, "busy": 3, "queued": 7}
-    neighbour.through.set()
+    wait_for(lambda: remote.under_way == 3)
+    assert pool.snapshot() == {"name": "the remote", "size": 3, "busy": 3, "queued": 7}
+    remote.through.set()
     heard.wait_for(Outcome, 10)
-    assert neighbour.most_under_way == 3
-    wait_for(lambda: pool.snapshot() == {"name": "the neighbour", "size": 3, "busy": 0, "queued": 0})
+    assert remote.most_under_way == 3
+    wait_for(lambda: pool.snapshot() == {"name": "the remote", "size": 3, "busy": 0, "queued": 0})
 
 
-def test_nobody_waits_behind_a_slow_call_while_a_client_is_idle(neighbour: Neighbour) -> None:
+def test_no_request_waits_behind_a_slow_call_while_a_client_is_idle(remote: Remote) -> None:
     heard = Heard()
-    neighbour.slow = {"slow"}
-    pool = pool_of(neighbour.serve, size=4)
+    remote.slow = {"slow"}
+    pool = pool_of(remote.serve, size=4)
     for token in range(3):
         pool.tell(request(heard, "slow", token))
-    wait_for(lambda: neighbour.under_way == 3)
+    wait_for(lambda: remote.under_way == 3)
     for number in range(8):
         pool.tell(request(heard, f"quick-{number}", 100 + number))
         heard.wait_for(Outcome, number + 1)
-    assert neighbour.served == [f"quick-{number}" for number in range(8)]
+    assert remote.served == [f"quick-{number}" for number in range(8)]
 
 
-def test_one_who_hangs_for_ever_takes_one_client_and_no_more(neighbour: Neighbour) -> None:
+def test_a_call_that_hangs_takes_one_client_and_no_more(remote: Remote) -> None:
     heard = Heard()
-    neighbour.slow = {"slow"}
-    pool = pool_of(neighbour.serve, size=2)
+    remote.slow = {"slow"}
+    pool = pool_of(remote.serve, size=2)
     pool.tell(request(heard, "slow"))
     for number in range(20):
         pool.tell(request(heard, f"quick-{number}"))
@@ -167,7 +179,7 @@ def test_a_call_waits_for_its_end_and_raises_what_it_raised() -> None:
         pool.call(lambda: gevent.sleep(1), timeout_s=0.05)
 
 
-def test_a_call_that_fails_in_a_way_nobody_foresaw_does_not_pass_for_done() -> None:
+def test_an_unexpected_error_of_a_call_is_raised() -> None:
     def stumble() -> None:
         raise KeyError("webhook")
 
@@ -177,9 +189,9 @@ def test_a_call_that_fails_in_a_way_nobody_foresaw_does_not_pass_for_done() -> N
     assert pool.snapshot()["busy"] == 0
 
 
-def test_texts_leave_no_faster_than_the_rate_allows(neighbour: Neighbour) -> None:
+def test_texts_leave_no_faster_than_the_rate_allows(remote: Remote) -> None:
     heard, began_s = Heard(), time.monotonic()
-    pool = pool_of(neighbour.serve, size=4, rate=100.0)
+    pool = pool_of(remote.serve, size=4, rate=100.0)
     for token in range(130):
         pool.tell(text(heard, token=token))
     heard.wait_for(Outcome, 90)
@@ -188,46 +200,61 @@ def test_texts_leave_no_faster_than_the_rate_allows(neighbour: Neighbour) -> Non
     assert 0.25 < time.monotonic() - began_s < 1.0
 
 
-def test_opening_a_chat_waits_behind_no_text(neighbour: Neighbour) -> None:
+CHAT = wants_chat("ana")
+SESSION = desk_session()
+NOT_PACED: list[Command] = [
+    EnsureContact(CHAT),
+    OpenCase(CHAT, "003", since_ms=0),
+    OpenSession(),
+    RequestChat(CHAT, SESSION, "003", "500"),
+    RepairSession(SESSION),
+    LeaveDesk(SESSION),
+    AttachFile("500", "s-1", Delivery(id="c-a1", text="", owed_since_ms=0)),
+    TellBot(CHAT, "success", 0),
+]
+
+
+@pytest.mark.parametrize("command", NOT_PACED, ids=lambda command: type(command).__name__)
+def test_only_texts_wait_for_the_rate_limit(command: Command) -> None:
     heard = Heard()
-    pool = pool_of(neighbour.serve, size=1, rate=0.5)
+    pool = pool_of(lambda _: (), size=1, rate=0.01)
     for token in range(3):
-        pool.tell(request(heard, token=token))
+        pool.tell(Request(command, heard.ref, token))
     heard.wait_for(Outcome, 3)
 
 
-def test_what_waited_past_the_lease_is_not_carried_out(neighbour: Neighbour) -> None:
+def test_a_request_whose_lease_is_over_is_not_carried_out(remote: Remote) -> None:
     heard = Heard()
-    neighbour.slow = {"ana"}
+    remote.slow = {"ana"}
     lease = Lease(1, "worker:1", deadline_s=time.monotonic() + 60)
-    pool = pool_of(neighbour.serve, size=1)
+    pool = pool_of(remote.serve, size=1)
     pool.tell(request(heard, "ana", 1))
-    wait_for(lambda: neighbour.under_way == 1)
+    wait_for(lambda: remote.under_way == 1)
     pool.tell(text(heard, token=2, lease=lease))
     lease.give_up()
-    neighbour.through.set()
+    remote.through.set()
     pool.tell(request(heard, "luis", 3))
     heard.wait_for(Outcome, 2)
     assert [outcome.token for outcome in heard.of(Outcome)] == [1, 3]
 
 
-def test_a_pool_that_stops_ends_what_it_is_doing(neighbour: Neighbour) -> None:
+def test_a_pool_that_stops_finishes_its_current_requests(remote: Remote) -> None:
     heard = Heard()
-    neighbour.slow = {"ana"}
-    pool = pool_of(neighbour.serve, size=1)
+    remote.slow = {"ana"}
+    pool = pool_of(remote.serve, size=1)
     pool.tell(request(heard, "ana", 1))
-    wait_for(lambda: neighbour.under_way == 1)
+    wait_for(lambda: remote.under_way == 1)
     pool.stop()
     settle()
     assert heard == []
-    neighbour.through.set()
+    remote.through.set()
     heard.wait_for(Outcome)
     pool.tell(request(heard, "ana", 2))
     settle()
     assert [outcome.token for outcome in heard.of(Outcome)] == [1]
 
 
-def test_a_message_that_no_client_knows_is_logged_and_dropped(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unknown_message_is_logged_and_dropped(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     pool = pool_of(lambda command: ())
     ref: Any = pool._pick()

@@ -236,7 +236,7 @@ def test_a_case_that_an_old_version_does_not_tell_is_looked_up_by_its_name(simul
     simulator.add_fault("*/sobjects/Case/Chat__c/chat-1", method="PATCH", status=204, body="")
     assert records.serve(command) == opened
     simulator.add_fault("*/sobjects/Case/Chat__c/chat-2", method="PATCH", status=204, body="")
-    with pytest.raises(RemoteUnavailable, match="is not found"):
+    with pytest.raises(RemoteUnavailable, match="a query does not find it"):
         records.serve(msgspec.structs.replace(command, chat_id="chat-2"))
 
 

@@ -1,4 +1,4 @@
-"""How a request leaves and its answer comes in: over real sockets, against hosts that misbehave."""
+"""Both transports, over real sockets, against hosts that misbehave."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from actor_parts import wait_for
 from gevent.server import StreamServer
 
 from bridge.actors.outbound import transport as transport_module
+from bridge.actors.outbound.requests_transport import RequestsTransport
 from bridge.actors.outbound.socket_transport import SocketTransport
-from bridge.actors.outbound.transport import LARGEST_ANSWER, GuardedTransport, SessionTransport
+from bridge.actors.outbound.transport import GuardedTransport
 from bridge.errors import RemoteGarbled, RemoteRefused, RemoteUnavailable
 from bridge.limits import Breaker
-from bridge.wire import HttpCall, HttpReply
+from bridge.wire import LARGEST_ANSWER, HttpCall, HttpReply
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Answer = Callable[[socket.socket], None]
 
 
 class Host:
-    """Answers each request of each connection, and keeps what it was asked; `connections` counts those that came."""
+    """Answers each request, and keeps them in `asked`. `connections` counts all connections, `open` those of now."""
 
     def __init__(self, answer: Answer | bytes, *, tls: ssl.SSLContext | None = None) -> None:
-        self._answer: Answer = answer if callable(answer) else lambda line: line.sendall(answer)
+        self._answer: Answer = answer if callable(answer) else lambda connection: connection.sendall(answer)
         self.connections = 0
         self.open = 0
         self.asked: list[str] = []
@@ -45,30 +46,30 @@ class Host:
     def stop(self) -> None:
         self._server.stop(timeout=0.1)
 
-    def _serve(self, line: socket.socket, _: Any) -> None:
+    def _serve(self, connection: socket.socket, _: Any) -> None:
         self.connections += 1
         self.open += 1
         try:
-            while request := _request(line):
+            while request := _request(connection):
                 self.asked.append(request)
-                self._answer(line)
+                self._answer(connection)
         except OSError:
             pass
         finally:
             self.open -= 1
 
 
-def _request(line: socket.socket) -> str:
+def _request(connection: socket.socket) -> str:
     text = b""
     while b"\r\n\r\n" not in text:
-        piece = line.recv(65_536)
+        piece = connection.recv(65_536)
         if not piece:
             return ""
         text += piece
     head, _, body = text.partition(b"\r\n\r\n")
     length = next((int(row[15:]) for row in head.lower().split(b"\r\n") if row.startswith(b"content-length:")), 0)
     while len(body) < length:
-        body += line.recv(65_536)
+        body += connection.recv(65_536)
     return (head + b"\r\n\r\n" + body).decode("latin-1")
 
 
@@ -85,20 +86,20 @@ def serve() -> Iterator[Callable[..., Host]]:
         host.stop()
 
 
-AnyTransport = SessionTransport | SocketTransport
-MakeLine = Callable[..., AnyTransport]
+AnyTransport = RequestsTransport | SocketTransport
+MakeTransport = Callable[..., AnyTransport]
 
 
-@pytest.fixture(params=[SessionTransport, SocketTransport])
-def make_line(request: pytest.FixtureRequest) -> MakeLine:
-    """Every promise is kept by both."""
-    made: MakeLine = request.param
+@pytest.fixture(params=[RequestsTransport, SocketTransport])
+def make_transport(request: pytest.FixtureRequest) -> MakeTransport:
+    """Both transports keep every promise."""
+    made: MakeTransport = request.param
     return made
 
 
 @pytest.fixture
-def line(make_line: MakeLine) -> AnyTransport:
-    return make_line("the neighbour", connections=4)
+def transport(make_transport: MakeTransport) -> AnyTransport:
+    return make_transport("the remote", connections=4)
 
 
 def get(url: str, **more: Any) -> HttpCall:
@@ -110,10 +111,10 @@ Serve = Callable[..., Host]
 # --- what goes over the wire ------------------------------------------------------------------------------------------
 
 
-def test_a_call_arrives_whole_and_so_does_its_answer(serve: Serve, line: AnyTransport) -> None:
+def test_a_call_and_its_answer_arrive_whole(serve: Serve, transport: AnyTransport) -> None:
     host = serve(b"HTTP/1.1 201 Created\r\nX-Thing: A\r\nContent-Length: 4\r\n\r\n\x00\xff\r\n")
     call = HttpCall(method="PATCH", url=host.url("/a/b?c=d%20e"), headers={"X-Mine": "1"}, body="¡hola!".encode())
-    reply = line.send(call)
+    reply = transport.send(call)
     assert (reply.status, reply.headers["x-thing"], reply.body) == (201, "A", b"\x00\xff\r\n")
     head, _, body = host.asked[0].partition("\r\n\r\n")
     assert head.startswith("PATCH /a/b?c=d%20e HTTP/1.1\r\n")
@@ -122,77 +123,77 @@ def test_a_call_arrives_whole_and_so_does_its_answer(serve: Serve, line: AnyTran
     assert body.encode("latin-1").decode() == "¡hola!"
 
 
-def test_an_answer_of_any_status_is_an_answer(serve: Serve, line: AnyTransport) -> None:
+def test_an_answer_of_any_status_is_an_answer(serve: Serve, transport: AnyTransport) -> None:
     for status in (204, 304, 404, 409, 500, 503, 799):
-        reply = line.send(get(serve(f"HTTP/1.1 {status} So\r\nContent-Length: 0\r\n\r\n".encode()).url()))
+        reply = transport.send(get(serve(f"HTTP/1.1 {status} So\r\nContent-Length: 0\r\n\r\n".encode()).url()))
         assert (reply.status, reply.body) == (status, b"")
 
 
-def test_a_chunked_answer_is_put_together(serve: Serve, line: AnyTransport) -> None:
+def test_a_chunked_answer_is_put_together(serve: Serve, transport: AnyTransport) -> None:
     host = serve(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
-    assert [line.send(get(host.url())).body for _ in range(2)] == [b"abcde"] * 2
+    assert [transport.send(get(host.url())).body for _ in range(2)] == [b"abcde"] * 2
     assert host.connections == 1
 
 
-def test_a_connection_is_used_again(serve: Serve, line: AnyTransport) -> None:
+def test_a_connection_is_used_again(serve: Serve, transport: AnyTransport) -> None:
     host = serve(OK)
     for _ in range(20):
-        line.send(get(host.url()))
+        transport.send(get(host.url()))
     assert (len(host.asked), host.connections) == (20, 1)
 
 
-def test_as_many_connections_stay_open_as_the_pool_holds(serve: Serve, line: AnyTransport) -> None:
+def test_the_pool_keeps_as_many_connections_as_it_may(serve: Serve, transport: AnyTransport) -> None:
     host = serve(OK)
     for _ in range(3):
-        gevent.joinall([gevent.spawn(line.send, get(host.url())) for _ in range(4)], raise_error=True)
+        gevent.joinall([gevent.spawn(transport.send, get(host.url())) for _ in range(4)], raise_error=True)
     assert (len(host.asked), host.connections) == (12, 4)
 
 
-def test_a_connection_that_the_host_closed_meanwhile_is_replaced(serve: Serve, line: AnyTransport) -> None:
+def test_a_connection_that_the_host_closed_meanwhile_is_replaced(serve: Serve, transport: AnyTransport) -> None:
     def answer_and_close(connection: socket.socket) -> None:
         connection.sendall(OK)
         connection.shutdown(socket.SHUT_RDWR)
 
     host = serve(answer_and_close)
     for _ in range(3):
-        assert line.send(get(host.url())).body == b"ok"
+        assert transport.send(get(host.url())).body == b"ok"
         wait_for(lambda: host.open == 0)
     assert host.connections == 3
 
 
-def test_no_cookie_is_kept(serve: Serve, line: AnyTransport) -> None:
+def test_no_cookie_is_kept(serve: Serve, transport: AnyTransport) -> None:
     host = serve(b"HTTP/1.1 200 OK\r\nSet-Cookie: who=another-user; Path=/\r\nContent-Length: 0\r\n\r\n")
     for _ in range(2):
-        assert line.send(get(host.url())).headers["set-cookie"].startswith("who=")
+        assert transport.send(get(host.url())).headers["set-cookie"].startswith("who=")
     assert not [request for request in host.asked if "cookie" in request.lower()]
 
 
-def test_a_redirect_is_an_answer_and_not_followed(serve: Serve, line: AnyTransport) -> None:
+def test_a_redirect_is_an_answer_and_not_followed(serve: Serve, transport: AnyTransport) -> None:
     elsewhere = serve(OK)
     moved = f"HTTP/1.1 307 Moved\r\nLocation: {elsewhere.url()}\r\nContent-Length: 0\r\n\r\n".encode()
     call = HttpCall(method="POST", url=serve(moved).url(), headers={"Authorization": "Bearer s3cret"}, body=b"{}")
-    assert line.send(call).status == 307
+    assert transport.send(call).status == 307
     assert elsewhere.asked == []
 
 
-def test_the_environment_has_no_say(
-    serve: Serve, make_line: MakeLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_proxies_and_credentials_of_the_environment_are_not_used(
+    serve: Serve, make_transport: MakeTransport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     proxy, host = serve(OK), serve(OK)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, proxy.url())
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password s3cret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    make_line("the neighbour", connections=1).send(get(host.url()))
+    make_transport("the remote", connections=1).send(get(host.url()))
     assert (len(host.asked), proxy.asked) == (1, [])
     assert "authorization" not in host.asked[0].lower()
 
 
-@pytest.mark.parametrize("unfit", ["aff\r\nX-Injected: 1", "aff\nX-Injected: 1"])
-def test_a_header_cannot_bring_another_one_along(serve: Serve, line: AnyTransport, unfit: str) -> None:
+@pytest.mark.parametrize("illegal", ["aff\r\nX-Injected: 1", "aff\nX-Injected: 1"])
+def test_a_header_cannot_inject_another_one(serve: Serve, transport: AnyTransport, illegal: str) -> None:
     host = serve(OK)
-    with pytest.raises(RemoteUnavailable):
-        line.send(get(host.url(), headers={"X-LIVEAGENT-AFFINITY": unfit}))
+    with pytest.raises(RemoteUnavailable, match="illegal character in request target or header"):
+        transport.send(get(host.url(), headers={"X-LIVEAGENT-AFFINITY": illegal}))
     assert host.asked == []
 
 
@@ -210,31 +211,31 @@ def drip(head: bytes, *, every_s: float = 0.02) -> Answer:
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 900\r\n\r\n", b"\r\n", b"X: "])
-def test_a_head_or_body_that_drips_is_given_up_in_time(serve: Serve, line: AnyTransport, framing: bytes) -> None:
+def test_a_head_or_body_that_drips_is_given_up_in_time(serve: Serve, transport: AnyTransport, framing: bytes) -> None:
     host = serve(drip(b"HTTP/1.1 200 OK\r\n" + framing))
     began_s = time.monotonic()
-    with pytest.raises(RemoteUnavailable, match="the neighbour took too long"):
-        line.send(get(host.url(), read_timeout_s=5.0, total_timeout_s=0.3))
+    with pytest.raises(RemoteUnavailable, match="the remote took too long"):
+        transport.send(get(host.url(), read_timeout_s=5.0, total_timeout_s=0.3))
     assert 0.3 <= time.monotonic() - began_s < 1.0
     wait_for(lambda: host.open == 0)
 
 
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"])
-def test_a_host_that_falls_silent_is_given_up_in_time(serve: Serve, line: AnyTransport, begun: bytes) -> None:
+def test_a_host_that_falls_silent_is_given_up_in_time(serve: Serve, transport: AnyTransport, begun: bytes) -> None:
     def answer(connection: socket.socket) -> None:
         connection.sendall(begun)
         connection.recv(1)
 
     host = serve(answer)
     began_s = time.monotonic()
-    with pytest.raises(RemoteUnavailable, match="the neighbour did not answer"):
-        line.send(get(host.url(), read_timeout_s=0.2))
+    with pytest.raises(RemoteUnavailable, match="the remote did not answer"):
+        transport.send(get(host.url(), read_timeout_s=0.2))
     assert 0.2 <= time.monotonic() - began_s < 1.0
     wait_for(lambda: host.open == 0)
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 999999999\r\n\r\n", b"\r\n"])
-def test_an_answer_that_is_too_large_is_cut(serve: Serve, line: AnyTransport, framing: bytes) -> None:
+def test_an_answer_that_is_too_large_is_cut(serve: Serve, transport: AnyTransport, framing: bytes) -> None:
     def answer(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n" + framing)
         for _ in range(10_000):
@@ -242,18 +243,18 @@ def test_an_answer_that_is_too_large_is_cut(serve: Serve, line: AnyTransport, fr
 
     host = serve(answer)
     with pytest.raises(RemoteGarbled, match=f"more than {LARGEST_ANSWER} bytes"):
-        line.send(get(host.url()))
+        transport.send(get(host.url()))
     wait_for(lambda: host.open == 0)
 
 
-def test_the_largest_answer_is_still_an_answer(serve: Serve, line: AnyTransport) -> None:
+def test_the_largest_answer_is_still_an_answer(serve: Serve, transport: AnyTransport) -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {LARGEST_ANSWER}\r\n\r\n".encode()
-    assert len(line.send(get(serve(head + b"x" * LARGEST_ANSWER).url())).body) == LARGEST_ANSWER
+    assert len(transport.send(get(serve(head + b"x" * LARGEST_ANSWER).url())).body) == LARGEST_ANSWER
 
 
-def test_a_poll_that_is_killed_closes_its_connection(serve: Serve, line: AnyTransport) -> None:
+def test_a_poll_that_is_killed_closes_its_connection(serve: Serve, transport: AnyTransport) -> None:
     host = serve(lambda connection: connection.recv(1) and None)
-    poll = gevent.spawn(line.send, get(host.url()))
+    poll = gevent.spawn(transport.send, get(host.url()))
     wait_for(lambda: host.asked)
     poll.kill()
     wait_for(lambda: host.open == 0)
@@ -267,33 +268,33 @@ def test_a_poll_that_is_killed_closes_its_connection(serve: Serve, line: AnyTran
     [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00\xff\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"],
     ids=["nothing", "another protocol", "noise", "half a body"],
 )
-def test_a_host_that_hangs_up_midway_may_be_tried_again(serve: Serve, line: AnyTransport, answer: bytes) -> None:
+def test_a_host_that_hangs_up_midway_may_be_tried_again(serve: Serve, transport: AnyTransport, answer: bytes) -> None:
     def say_and_hang_up(connection: socket.socket) -> None:
         connection.sendall(answer)
         connection.shutdown(socket.SHUT_RDWR)
 
-    with pytest.raises(RemoteUnavailable, match="the neighbour"):
-        line.send(get(serve(say_and_hang_up).url()))
+    with pytest.raises(RemoteUnavailable, match="the remote"):
+        transport.send(get(serve(say_and_hang_up).url()))
 
 
-def test_a_request_is_sent_once_even_when_it_gets_no_answer(serve: Serve, line: AnyTransport) -> None:
+def test_a_request_is_sent_once_even_when_it_gets_no_answer(serve: Serve, transport: AnyTransport) -> None:
     host = serve(lambda connection: connection.shutdown(socket.SHUT_RDWR))
     with pytest.raises(RemoteUnavailable):
-        line.send(HttpCall(method="POST", url=host.url(), body=b"{}"))
+        transport.send(HttpCall(method="POST", url=host.url(), body=b"{}"))
     assert len(host.asked) == 1
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://a..b/", "http://[::1", "gopher://x/"])
-def test_nobody_there_may_be_tried_again(line: AnyTransport, url: str) -> None:
+def test_a_url_that_leads_nowhere_may_be_tried_again(transport: AnyTransport, url: str) -> None:
     with pytest.raises(RemoteUnavailable) as raised:
-        line.send(get(url + "?token=s3cret"))
+        transport.send(get(url + "?token=s3cret"))
     assert "s3cret" not in str(raised.value)
     assert raised.value.status == 0
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate, with its key, that is good for localhost alone."""
+    """A certificate and its key, for localhost only."""
     both, key = (tmp_path_factory.mktemp("tls") / name for name in ("both.pem", "key.pem"))
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
     names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(both)]
@@ -304,7 +305,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fresh_trust() -> Iterator[None]:
-    """Certificates are read once a process; here they are read for this test, and again for the next."""
+    """The trust store is loaded once a process; this loads it for the test, and again for the next."""
     transport_module.trust.cache_clear()
     yield
     transport_module.trust.cache_clear()
@@ -317,26 +318,26 @@ def tls_host(serve: Serve, certificate: Path) -> Host:
     return serve(OK, tls=context)
 
 
-def test_a_certificate_is_checked(tls_host: Host, line: AnyTransport) -> None:
-    with pytest.raises(RemoteUnavailable, match="SSLError"):
-        line.send(get(tls_host.url(host="localhost", scheme="https")))
+def test_a_certificate_is_checked(tls_host: Host, transport: AnyTransport) -> None:
+    with pytest.raises(RemoteUnavailable, match="no valid certificate: self-signed"):
+        transport.send(get(tls_host.url(host="localhost", scheme="https")))
     assert tls_host.asked == []
 
 
 @pytest.mark.usefixtures("fresh_trust")
 def test_a_certificate_for_another_name_is_refused(
-    tls_host: Host, certificate: Path, make_line: MakeLine, monkeypatch: pytest.MonkeyPatch
+    tls_host: Host, certificate: Path, make_transport: MakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    line = make_line("the neighbour", connections=1)
-    with pytest.raises(RemoteUnavailable, match="SSLError"):
-        line.send(get(tls_host.url(scheme="https")))
-    assert line.send(get(tls_host.url(host="localhost", scheme="https"))).body == b"ok"
+    transport = make_transport("the remote", connections=1)
+    with pytest.raises(RemoteUnavailable, match=r"no valid certificate.*not valid for"):
+        transport.send(get(tls_host.url(scheme="https")))
+    assert transport.send(get(tls_host.url(host="localhost", scheme="https"))).body == b"ok"
 
 
 @pytest.mark.usefixtures("fresh_trust")
-def test_the_bundle_of_certificates_is_read_once(
-    serve: Serve, tls_host: Host, certificate: Path, make_line: MakeLine, monkeypatch: pytest.MonkeyPatch
+def test_the_bundle_of_certificates_is_loaded_once(
+    serve: Serve, tls_host: Host, certificate: Path, make_transport: MakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     read: list[Any] = []
@@ -352,17 +353,17 @@ def test_the_bundle_of_certificates_is_read_once(
         return made
 
     monkeypatch.setattr(ssl, "create_default_context", context)
-    line = make_line("the neighbour", connections=4)
-    calls = [gevent.spawn(line.send, get(tls_host.url(host="localhost", scheme="https"))) for _ in range(4)]
+    transport = make_transport("the remote", connections=4)
+    calls = [gevent.spawn(transport.send, get(tls_host.url(host="localhost", scheme="https"))) for _ in range(4)]
     gevent.joinall(calls, raise_error=True)
     assert (tls_host.connections, len(read)) == (4, 1)
 
 
-# --- sparing a neighbour ----------------------------------------------------------------------------------------------
+# --- the circuit breaker ----------------------------------------------------------------------------------------------
 
 
 class Moody:
-    """A line whose answers are set by hand."""
+    """A transport whose answers are set by hand."""
 
     def __init__(self) -> None:
         self.answer: HttpReply | Exception = HttpReply(200)
@@ -395,60 +396,60 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 CALL = get("http://127.0.0.1:1/")
 
 
-def fail(line: GuardedTransport, times: int) -> None:
+def fail(transport: GuardedTransport, times: int) -> None:
     for _ in range(times):
         with pytest.raises(RemoteUnavailable):
-            line.send(CALL)
+            transport.send(CALL)
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_neighbour_that_fails_is_spared_and_says_for_how_long() -> None:
+def test_an_open_breaker_refuses_calls_and_says_for_how_long() -> None:
     inner = Moody()
-    line = GuardedTransport(inner, Breaker(), name="the neighbour")
+    transport = GuardedTransport(inner, Breaker(), name="the remote")
     inner.answer = RemoteUnavailable("down")
-    fail(line, 20)
-    with pytest.raises(RemoteUnavailable, match="the neighbour fails and is spared") as raised:
-        line.send(CALL)
+    fail(transport, 20)
+    with pytest.raises(RemoteUnavailable, match="circuit breaker open for the remote, next probe in 2 s") as raised:
+        transport.send(CALL)
     assert inner.calls == 20
     assert raised.value.retry_after_s == pytest.approx(2.0)
 
 
-def test_one_probe_goes_out_and_the_first_success_opens_the_way(clock: Clock) -> None:
+def test_one_probe_goes_out_and_the_first_success_closes_the_breaker(clock: Clock) -> None:
     inner = Moody()
-    line = GuardedTransport(inner, Breaker(), name="the neighbour")
+    transport = GuardedTransport(inner, Breaker(), name="the remote")
     inner.answer = RemoteUnavailable("down")
-    fail(line, 20)
+    fail(transport, 20)
     clock.now_s += 10.0
-    fail(line, 5)
+    fail(transport, 5)
     assert inner.calls == 21, "more than the one probe went out"
     clock.now_s += 10.0
     inner.answer = HttpReply(200)
-    assert [line.send(CALL).status for _ in range(5)] == [200] * 5
+    assert [transport.send(CALL).status for _ in range(5)] == [200] * 5
     assert inner.calls == 26
 
 
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(
-    ("status", "spared"), [(200, False), (404, False), (409, False), (501, False), (500, True), (503, True)]
+    ("status", "refused"), [(200, False), (404, False), (409, False), (501, False), (500, True), (503, True)]
 )
-def test_what_counts_as_failing(status: int, spared: bool) -> None:
+def test_which_statuses_count_as_failures(status: int, refused: bool) -> None:
     inner = Moody()
     inner.answer = HttpReply(status)
-    line = GuardedTransport(inner, Breaker(), name="the neighbour", harmless=(501,))
+    transport = GuardedTransport(inner, Breaker(), name="the remote", harmless=(501,))
     for _ in range(20):
-        assert line.send(CALL).status == status
-    if spared:
-        fail(line, 1)
+        assert transport.send(CALL).status == status
+    if refused:
+        fail(transport, 1)
     else:
-        assert line.send(CALL).status == status
+        assert transport.send(CALL).status == status
 
 
 @pytest.mark.usefixtures("clock")
-def test_what_is_refused_or_not_understood_reaches_the_caller_as_it_was() -> None:
+def test_an_error_of_the_inner_transport_reaches_the_caller_unchanged() -> None:
     inner = Moody()
-    line = GuardedTransport(inner, Breaker(), name="the neighbour")
+    transport = GuardedTransport(inner, Breaker(), name="the remote")
     for error in (RemoteRefused("no"), RemoteGarbled("what")):
         inner.answer = error
         with pytest.raises(type(error)) as raised:
-            line.send(CALL)
+            transport.send(CALL)
         assert raised.value is error

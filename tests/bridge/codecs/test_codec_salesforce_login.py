@@ -39,7 +39,7 @@ def answer(status: int, body: object) -> HttpReply:
 
 
 def test_the_password_login_sends_password_and_security_token_as_one() -> None:
-    call = login().ask()
+    call = login().token_request()
     assert (call.method, call.url) == ("POST", "https://login.salesforce.com/services/oauth2/token")
     assert form(call) == {
         "grant_type": "password",
@@ -51,12 +51,12 @@ def test_the_password_login_sends_password_and_security_token_as_one() -> None:
 
 
 def test_the_client_credentials_login_sends_no_user() -> None:
-    sent = form(login(flow="client_credentials").ask())
+    sent = form(login(flow="client_credentials").token_request())
     assert sent == {"grant_type": "client_credentials", "client_id": "3MVG9", "client_secret": "s3cret&=%"}
 
 
 def test_the_jwt_login_sends_the_signed_assertion_and_nothing_else() -> None:
-    sent = form(login(flow="jwt_bearer").ask("head.claims.signature"))
+    sent = form(login(flow="jwt_bearer").token_request("head.claims.signature"))
     assert sent == {
         "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
         "assertion": "head.claims.signature",
