@@ -4,7 +4,10 @@ from pathlib import Path
 
 from setuptools import setup
 
-FOLDERS = {"actors": ("chats", "inbox", "store", "outbound"), "ops": ("bench", "demo", "endurance", "simulator")}
+FOLDERS = {
+    "actors": ("chats", "inbox", "store", "outbound"),
+    "ops": ("bench", "demo", "endurance", "migration", "simulator"),
+}
 RULES = ("chat", "codecs", "codecs/liveagent", "codecs/salesforce", "settings")
 
 # Import name → folder. The root holds four folders; `bridge` is the name of all of them.

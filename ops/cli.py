@@ -108,6 +108,28 @@ def bench(
     run(quick=quick, path=json or LAST, only=only or [], page=page)
 
 
+migrate = typer.Typer(help="Moving from the service that this one replaces.", no_args_is_help=True)
+app.add_typer(migrate, name="migrate")
+
+
+@migrate.command("check")
+def check_migration(
+    manifest: Annotated[Path, typer.Argument(help="KEY=value lines, or: kubectl get deployment NAME -o json")],
+) -> None:
+    """Says what will behave differently with the old service's settings; 1 where the service would not start."""
+    from bridge.errors import SettingsError
+    from bridge.ops.migration.manifest import read_manifest
+    from bridge.ops.migration.report import report
+
+    try:
+        lines, starts = report(read_manifest(manifest))
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    typer.echo("\n".join(lines))
+    raise typer.Exit(0 if starts else 1)
+
+
 dead = typer.Typer(help="Messages that could not be delivered: look, send again, drop.", no_args_is_help=True)
 app.add_typer(dead, name="dead")
 Names = Annotated[list[str] | None, typer.Argument(help="The names that `list` shows; none: every letter.")]

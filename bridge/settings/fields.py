@@ -225,7 +225,7 @@ class Settings(BaseSettings):
         "PEM key; with it the JWT bearer login is used", NONE, example="-----BEGIN PRIVATE KEY-----…"
     )
     sfc_api_version: ApiVersion = variable("Version of the data API", "52")
-    liveagent_api_version: ApiVersion = variable("Version of Live Agent's API", "52")
+    liveagent_api_version: ApiVersion = variable("Version of Live Agent's API; SFC_API_VERSION where not set", "52")
     sfc_organization_id: str = variable("The org", example="00D000000000001", min_length=1)
     sfc_deployment_id: str = variable("The chat deployment", example="572000000000001", min_length=1)
     sfc_record_type_id: str = variable("Record type of cases", "", example="012000000000001")
@@ -265,7 +265,7 @@ class Settings(BaseSettings):
     sleep_long_polling_s: Seconds = variable("Pause after a 409 on the long poll", 3.0, example="3s")
     max_wait: Seconds = variable("Seconds on hold before the bridge gives up; 0: never", 0.0)
     queue_update_interval: Seconds = variable(
-        "Least seconds between two queue positions told to a user; 0: none is told", 60.0
+        "Least seconds between two queue positions told to a user; 0: none is told", 0.0
     )
 
     @classmethod

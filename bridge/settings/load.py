@@ -32,6 +32,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     Raises SettingsError with a sentence for every fault; none shows a secret.
     """
     given, _, faults = gather(os.environ if environ is None else environ)
+    if "sfc_api_version" in given:
+        given.setdefault("liveagent_api_version", given["sfc_api_version"])
     faults += faults_across(given)
     try:
         settings = Settings.model_validate(given)

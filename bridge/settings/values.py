@@ -59,6 +59,16 @@ class Messages(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
 
 
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
+# Texts that the replaced service does not send.
+_NEW_TEXTS = (
+    "uploadAudioError",
+    "uploadAudioSuccess",
+    "agentDisconnected",
+    "transferBegan",
+    "chatTransferred",
+    "fileFromAgent",
+    "deliveryFailed",
+)
 _MESSAGE_NAMES = {name.lower(): name for name in Messages.__struct_encode_fields__}
 
 
@@ -115,7 +125,7 @@ def _first_flow(name: str, text: str) -> tuple[Flow, str]:
 
 
 def parse_messages(value: object) -> object:
-    """A JSON map, its keys in any case, over the defaults."""
+    """A JSON map, its keys in any case, over the defaults; see settings.md, "Texts"."""
     if not isinstance(value, str):
         return value
     try:
@@ -124,7 +134,10 @@ def parse_messages(value: object) -> object:
         raise ValueError(f"is not JSON: {error}") from None
     if not isinstance(given, dict) or not all(isinstance(text, str) for text in given.values()):
         raise ValueError("is not a JSON map of texts")
-    return msgspec.convert({_message_name(key): text for key, text in given.items()}, Messages)
+    texts = {_message_name(key): text for key, text in given.items()}
+    # An operator who gives texts may do so in another language: what the replaced service never sent stays silent.
+    silent = dict.fromkeys(_NEW_TEXTS, "") if texts else {}
+    return msgspec.convert(silent | texts, Messages)
 
 
 def _message_name(key: str) -> str:

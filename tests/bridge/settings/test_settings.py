@@ -85,7 +85,7 @@ DEFAULTS = {
     "partitions": 64,
     "mailbox_limit": 1000,
     "max_wait": 0.0,
-    "queue_update_interval": 60.0,
+    "queue_update_interval": 0.0,
     "media_max_bytes": 10 * 1024 * 1024,
     "media_timeout": 10.0,
     "signature_header": "X-Yalo-Signature",
@@ -281,6 +281,21 @@ def test_flows_may_hold_equals_signs_and_semicolons_in_their_strings() -> None:
 )
 def test_flows_that_make_no_sense_are_refused(text: str) -> None:
     assert "SFC_SOURCE_FLOW_BOT" in the_fault(sfc_source_flow_bot=text)
+
+
+def test_given_messages_silence_the_texts_that_the_replaced_service_never_sent() -> None:
+    messages = settings(messages='{"waitAgent": "Aguarde um momento"}').messages
+    new = (messages.agent_disconnected, messages.transfer_began, messages.chat_transferred, messages.delivery_failed)
+    assert new == ("", "", "", "")
+    assert messages.upload_image_error == "Imagen no enviada"
+    assert settings(messages='{"deliveryFailed": "Tente de novo"}').messages.delivery_failed == "Tente de novo"
+    assert settings(messages="{}").messages.delivery_failed != ""
+
+
+def test_live_agent_has_the_version_of_the_data_api_unless_it_has_its_own() -> None:
+    assert settings(sfc_api_version="58").liveagent_api_version == "58"
+    assert settings(sfc_api_version="58", liveagent_api_version="50").liveagent_api_version == "50"
+    assert settings().liveagent_api_version == "52"
 
 
 def test_messages_replace_those_that_they_name_whatever_their_case() -> None:
