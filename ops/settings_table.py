@@ -1,12 +1,16 @@
-"""The table of settings in the README, made from the fields themselves."""
+"""The table of settings, made from the fields; `python -m bridge.ops.settings_table` puts it into the page."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from bridge.settings.load import Messages, Settings, variable_name
 
+PAGE = Path(__file__).resolve().parent / "docs/settings.md"
+BEGIN, END = "<!-- settings: `python -m bridge.ops.settings_table` -->\n", "<!-- end of settings -->"
 _HEAD = "| variable | meaning | default | required |\n|---|---|---|---|"
 
 
@@ -42,3 +46,15 @@ def shown(field: FieldInfo, what: str) -> str:
     """What a field tells an operator beside its meaning: its `example`, or when it is `needed`."""
     extra = field.json_schema_extra
     return str(extra[what]) if isinstance(extra, dict) else ""
+
+
+def main() -> None:
+    """Writes the table between the two markers of the page."""
+    before, begin, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    PAGE.write_text(f"{before}{begin}{settings_table()}\n{end}{after}", "utf-8")
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -49,7 +49,7 @@ def fault_of(citation: Citation, near: Path) -> str:
     if page.is_file():
         missing = citation.section and citation.section not in titles(page)
         return f"{citation.document} has no section {citation.section!r}" if missing else ""
-    beside = [ROOT / citation.document, near.parent / citation.document]
+    beside = [folder / citation.document for folder in (ROOT, near.parent, ROOT / "ops", ROOT / "ops" / "docs")]
     return "" if any(path.is_file() for path in beside) else f"there is no document {citation.document}"
 
 
