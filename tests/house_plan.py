@@ -25,16 +25,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bridge.settings.wiring": {"bridge", "bridge.chat", "bridge.settings", "bridge.codecs"},
     "bridge.actors": {"bridge"},
     "bridge.actors.store": {"bridge", "bridge.settings", "bridge.actors"},
-    "bridge.actors.inbox": {"bridge", "bridge.settings", "bridge.actors", "bridge.actors.store"},
-    "bridge.actors.chats": {"bridge", "bridge.chat", "bridge.actors", "bridge.actors.store"},
+    "bridge.actors.inbox.engine": {"bridge", "bridge.actors", "bridge.actors.store"},
+    "bridge.actors.inbox": {
+        "bridge", "bridge.settings", "bridge.actors", "bridge.actors.store", "bridge.actors.inbox.engine"
+    },
+    "bridge.actors.chats": {
+        "bridge", "bridge.chat", "bridge.actors", "bridge.actors.store", "bridge.actors.inbox.engine"
+    },
     "bridge.actors.outbound": {"bridge", "bridge.settings", "bridge.codecs", "bridge.settings.wiring", "bridge.actors"},
     "bridge.actors.door": {
-        "bridge", "bridge.actors", "bridge.actors.store", "bridge.actors.inbox", "bridge.actors.outbound"
+        "bridge", "bridge.actors", "bridge.actors.store", "bridge.actors.inbox.engine", "bridge.actors.inbox",
+        "bridge.actors.outbound",
     },
     "bridge.actors.system": {
         "bridge", "bridge.chat", "bridge.settings", "bridge.codecs", "bridge.settings.wiring", "bridge.actors",
-        "bridge.actors.store", "bridge.actors.inbox", "bridge.actors.chats", "bridge.actors.outbound",
-        "bridge.actors.door",
+        "bridge.actors.store", "bridge.actors.inbox.engine", "bridge.actors.inbox", "bridge.actors.chats",
+        "bridge.actors.outbound", "bridge.actors.door",
     },
     "bridge.http": {"bridge", "bridge.settings"},
     "bridge.ops": {
