@@ -48,14 +48,14 @@ def heard(door: RecordingDoor) -> list[tuple[str, str]]:
     return [(said.message_id, said.text or (said.media.url if said.media else "")) for said in door.posted]
 
 
-def test_a_text_of_the_seeds_reaches_the_door(client: FrontDoorClient, door: RecordingDoor) -> None:
+def test_a_documented_text_reaches_the_door(client: FrontDoorClient, door: RecordingDoor) -> None:
     accepted(client, body(event({"mid": "m_rhq1", "text": "Hola"})))
     assert door.posted == [
         UserMessage(message_id="m_rhq1", user_id=USER, provider="facebook", sent_at_ms=1632348042261, text="Hola")
     ]
 
 
-def test_an_image_of_the_seeds_reaches_the_door(client: FrontDoorClient, door: RecordingDoor) -> None:
+def test_a_documented_image_reaches_the_door(client: FrontDoorClient, door: RecordingDoor) -> None:
     url = "https://scontent.xx.fbcdn.net/v/242696087.jpg?_nc_cat=105&oe=6171D4BF"
     accepted(client, body(event({"mid": "m_1Cc4", "attachments": [{"payload": {"url": url}, "type": "image"}]})))
     assert heard(door) == [("m_1Cc4:0", url)]

@@ -39,7 +39,7 @@ def accepted(client: FrontDoorClient, body: Any) -> None:
     assert (result.status_code, result.json) == (200, {"Message": "insert success"})
 
 
-def test_a_text_of_the_seeds_reaches_the_door(client: FrontDoorClient, door: RecordingDoor) -> None:
+def test_a_documented_text_reaches_the_door(client: FrontDoorClient, door: RecordingDoor) -> None:
     accepted(client, TEXT)
     assert door.posted == [
         UserMessage(
@@ -52,7 +52,7 @@ def test_a_text_of_the_seeds_reaches_the_door(client: FrontDoorClient, door: Rec
     ]
 
 
-def test_an_image_of_the_seeds_reaches_the_door(client: FrontDoorClient, door: RecordingDoor) -> None:
+def test_a_documented_image_reaches_the_door(client: FrontDoorClient, door: RecordingDoor) -> None:
     accepted(client, IMAGE)
     assert door.posted == [
         UserMessage(

@@ -116,7 +116,7 @@ def said(answer: requests.Response) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("body", [CONNECT_WHATSAPP, CONNECT_FACEBOOK], ids=["whatsapp", "facebook"])
-def test_connect_as_the_seeds_write_it_opens_a_chat(simulator: Simulator, bot: Bot, body: Json) -> None:
+def test_a_documented_connect_opens_a_chat(simulator: Simulator, bot: Bot, body: Json) -> None:
     assert said(bot.call("POST", "/v1/chats/connect", body)) == (200, CREATED)
     simulator.wait_for(lambda: simulator.user_texts(body["userID"]) == [WAIT])
     assert said(bot.call("DELETE", f"/v1/chat/finish/{body['userID']}"))[0] == 200
@@ -127,12 +127,12 @@ def test_connect_takes_its_token_from_the_query_too(bot: Bot, user: BotUser) -> 
     assert said(bot.call("POST", path, user.connect_body(), token="")) == (200, CREATED)
 
 
-def test_connect_without_an_email_says_so_in_the_seeds_words(bot: Bot) -> None:
+def test_connect_without_an_email_says_so_in_the_documented_words(bot: Bot) -> None:
     body = {name: value for name, value in CONNECT_WHATSAPP.items() if name != "email"}
     assert said(bot.call("POST", "/v1/chats/connect", body)) == (400, EMAIL_MISSING)
 
 
-def test_connect_without_a_token_says_so_in_the_seeds_words(bot: Bot) -> None:
+def test_connect_without_a_token_says_so_in_the_documented_words(bot: Bot) -> None:
     assert said(bot.call("POST", "/v1/chats/connect", CONNECT_WHATSAPP, token="")) == (401, NO_TOKEN)
 
 
@@ -152,12 +152,12 @@ def test_authenticate_gives_a_token_that_tells_its_role(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize(("username", "password"), [("yaloUser", "wrong"), ("nobody", "yalo-password")])
-def test_a_wrong_login_is_refused_in_the_seeds_words(serve: Serve, username: str, password: str) -> None:
+def test_a_wrong_login_is_refused_in_the_documented_words(serve: Serve, username: str, password: str) -> None:
     answer = serve(SIGNED).log_in(username, password)
     assert said(answer) == (401, {"ErrorDescription": "Invalid credentials."})
 
 
-def test_a_bad_token_is_refused_in_the_seeds_words(bot: Bot) -> None:
+def test_a_bad_token_is_refused_in_the_documented_words(bot: Bot) -> None:
     assert said(bot.call("GET", "/v1/tokens/check", token="abc.def.ghi")) == (403, BAD_TOKEN)
     assert said(bot.call("GET", "/v1/tokens/check", token="")) == (401, NO_TOKEN)
 
@@ -198,12 +198,12 @@ def test_many_wrong_logins_are_slowed_down_and_tokens_that_were_given_go_on(serv
     ],
     ids=["whatsapp_text", "whatsapp_image", "messenger_text", "messenger_image"],
 )
-def test_a_webhook_as_the_seeds_write_it_is_taken(bot: Bot, provider: str, body: Json) -> None:
+def test_a_documented_webhook_is_taken(bot: Bot, provider: str, body: Json) -> None:
     assert said(bot.webhook(provider, body)) == (200, INSERTED)
 
 
 @pytest.mark.parametrize("provider", ["whatsapp", "facebook"])
-def test_a_webhook_that_makes_no_sense_is_refused_in_the_seeds_words(bot: Bot, provider: str) -> None:
+def test_a_webhook_that_makes_no_sense_is_refused_in_the_documented_words(bot: Bot, provider: str) -> None:
     bodies: list[Any] = [{}, [], "text", {"type": "text"}, {"message": {"entry": "no list"}, "type": 4}]
     for body in bodies:
         assert said(bot.webhook(provider, body)) == (400, MALFORMED)
@@ -231,7 +231,7 @@ def test_a_webhook_must_be_signed_where_the_operator_says_so(serve: Serve) -> No
 
 
 @pytest.mark.parametrize(("provider", "version"), [("whatsapp", 0), ("facebook", 3)])
-def test_webhooks_are_registered_and_removed_as_the_seeds_say(
+def test_webhooks_are_registered_and_removed_as_documented(
     simulator: Simulator, bot: Bot, provider: str, version: int
 ) -> None:
     registered = said(bot.call("POST", f"/v1/integrations/webhook/register/{provider}"))
@@ -243,7 +243,7 @@ def test_webhooks_are_registered_and_removed_as_the_seeds_say(
 
 
 @pytest.mark.parametrize("provider", ["whatsapp", "facebook"])
-def test_a_webhook_that_cannot_be_registered_or_removed_says_so_in_the_seeds_words(
+def test_a_webhook_that_cannot_be_registered_or_removed_says_so_in_the_documented_words(
     simulator: Simulator, bot: Bot, provider: str
 ) -> None:
     simulator.add_fault("/integrations/*", status=401, times=0)

@@ -79,7 +79,7 @@ def test_an_unknown_user_becomes_a_contact(serve: Serve) -> None:
     assert len(contacts_of(user)) == 1
 
 
-def test_the_contacts_first_name_is_the_seeds_where_nobody_said_otherwise(user: BotUser) -> None:
+def test_the_contacts_first_name_is_the_default_where_no_other_is_set(user: BotUser) -> None:
     user.wait_on_hold()
     assert user.agent.contact["FirstName"] == "Contacto Bot - "
 
