@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+import house_plan
 import pytest
 
 from bridge.codecs.salesforce.rest import ADVICE
@@ -24,6 +25,7 @@ DOCS = ROOT / "ops" / "docs"
 SETTINGS = (DOCS / "settings.md").read_text("utf-8")
 OPERATING = (DOCS / "operating.md").read_text("utf-8")
 API = (DOCS / "api.md").read_text("utf-8")
+PROTOCOLS_AND_DECISIONS = [*(ROOT / "ops/protocols").glob("*.md"), *(ROOT / "ops/decisions").glob("*.md")]
 HAND_WRITTEN = [ROOT / "README.md", ROOT / "ops" / "CONTRIBUTING.md", *DOCS.glob("*.md")]
 
 
@@ -63,6 +65,12 @@ def test_every_file_and_folder_that_a_page_names_is_there(page: Path) -> None:
 
 def _folders() -> list[Path]:
     return [ROOT / name for name in ("bridge", "actors", "http", "ops", "tests")]
+
+
+@pytest.mark.parametrize("page", [*HAND_WRITTEN, *PROTOCOLS_AND_DECISIONS], ids=lambda page: page.name)
+def test_a_page_uses_plain_words(page: Path) -> None:
+    own_words = re.sub(r'"[^"\n]*"|`[^`\n]*`', "", page.read_text("utf-8"))
+    assert house_plan.BANNED.findall(own_words) == []
 
 
 def test_every_error_that_the_code_has_advice_for_is_explained() -> None:
