@@ -81,13 +81,9 @@ NOT_YET = {
     "bridge.texts imports bridge.settings.values",
     # modules in a circle
     "bridge.chat.actions bridge.chat.machine",
-    "bridge.ops.simulator.chats bridge.ops.simulator.polls",
-    "bridge.ops.simulator.app bridge.ops.simulator.control bridge.ops.simulator.server",
-    "bridge.ops.simulator.composite bridge.ops.simulator.data",
     # long modules
     "bridge.chat.actions",
     "bridge.actors.chats.interconnection",
-    "bridge.ops.simulator.chats",
     "bridge.ops.simulator.org",
 }
 # Folders whose comments and docstrings are still to be read again.

@@ -15,7 +15,7 @@ from bridge.ops.endurance.gaps import Blow, longest_silence_s, percentile, takeo
 from bridge.ops.endurance.hosts import Host, Hosts
 from bridge.ops.endurance.load import Caller, Load
 from bridge.ops.endurance.redis_process import RedisProcess
-from bridge.ops.endurance.verdict import RetryDecision, judge, settle
+from bridge.ops.endurance.verdict import Verdict, judge, settle
 from bridge.ops.simulator import Simulator
 from bridge.ops.simulator.environ import sandbox_environ
 
@@ -38,7 +38,7 @@ class Soak:
         self._console = console
         self.blows: list[Blow] = []
 
-    def run(self, *, minutes: float) -> RetryDecision:
+    def run(self, *, minutes: float) -> Verdict:
         """Talks and kills for so long, then waits until all has arrived."""
         self._load.open()
         self._load.start(each_s=2 * len(self._load.talks) / MESSAGES_A_SECOND)
@@ -72,7 +72,7 @@ class Soak:
         self.blows.append(Blow(int(time.time() * 1000), kind))
 
 
-def report(simulator: Simulator, soak: Soak, verdict: RetryDecision) -> Table:
+def report(simulator: Simulator, soak: Soak, verdict: Verdict) -> Table:
     """What the soak found, one line a thing."""
     table = Table(title="Soak", show_header=False)
     rows: list[tuple[str, object]] = [

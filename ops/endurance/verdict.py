@@ -11,7 +11,7 @@ from bridge.ops.endurance.load import Load, Talk
 from bridge.ops.simulator import Simulator
 
 
-class RetryDecision(msgspec.Struct, kw_only=True):
+class Verdict(msgspec.Struct, kw_only=True):
     """Counts over all chats and both ways.
 
     `repeated` are deliveries to a user that came again under the id that they had before, after a crash between the
@@ -40,9 +40,9 @@ def settle(simulator: Simulator, load: Load, *, timeout_s: float = 60.0) -> None
         return
 
 
-def judge(simulator: Simulator, load: Load) -> RetryDecision:
+def judge(simulator: Simulator, load: Load) -> Verdict:
     """Reads the ledger."""
-    verdict = RetryDecision(messages=load.messages, overlapping_polls=simulator.overlapping_polls())
+    verdict = Verdict(messages=load.messages, overlapping_polls=simulator.overlapping_polls())
     for talk in load.talks:
         _compare(verdict, f"{talk.user} to the agent", talk.written, _at_agent(simulator, talk))
         _compare(verdict, f"the agent to {talk.user}", talk.said, _at_user(simulator, talk))
@@ -68,7 +68,7 @@ def _numbered(texts: Iterable[str]) -> list[str]:
     return [text for text in texts if text.startswith(("written ", "said "))]
 
 
-def _compare(verdict: RetryDecision, whose: str, sent: Sequence[str], arrived: Sequence[str]) -> None:
+def _compare(verdict: Verdict, whose: str, sent: Sequence[str], arrived: Sequence[str]) -> None:
     counts = Counter(arrived)
     lost = [text for text in sent if text not in counts]
     twice = sum(count - 1 for count in counts.values())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.ops.simulator.chats import Agent, Chat
+from bridge.ops.simulator.chat_parts import Agent
+from bridge.ops.simulator.chats import Chat
 from bridge.ops.simulator.desk import FIRST_AGENT, Desk
 
 SECOND_AGENT = Agent("Luis", "0055f000001LuiS")

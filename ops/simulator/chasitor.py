@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from bridge.ops.simulator.chats import LOST, Chat, Refusal
+from bridge.ops.simulator.chat_parts import LOST, Refusal
+from bridge.ops.simulator.chats import Chat
 from bridge.ops.simulator.desk import Desk
 from bridge.ops.simulator.prechat import ChasitorInit, check
 from bridge.ops.simulator.settings import SimulatorSettings

@@ -13,61 +13,19 @@ import os
 import time
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import gevent
 import msgspec
 
+from bridge.ops.simulator.chat_parts import Agent, Batch, Event, Line, NotNow, Poll, Refusal
 from bridge.ops.simulator.ledger import Ledger
 from bridge.ops.simulator.settings import SimulatorSettings
 
-if TYPE_CHECKING:
-    from bridge.ops.simulator.polls import Poll
-
-Event = dict[str, Any]
 ChatStatus = Literal["created", "queued", "active", "ended"]
 Repair = Literal["", "data", "resync"]
 
-LOST = "Session required but was invalid or not found"
-IDLE = {"isEnabled": False, "warningTime": 0, "timeout": 0}
-
-
-class Refusal(Exception):
-    """What Live Agent answers instead of doing it: a status and, for a 400, which properties were wrong."""
-
-    def __init__(self, status: int, text: str, *, properties: dict[str, str] | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-        self.properties = properties
-
-
-class NotNow(Exception):
-    """The agent cannot do that in the chat's present state."""
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """One poll's answer, kept until it is acked."""
-
-    messages: list[Event]
-    sequence: int
-    offset: int
-
-
-class Line(msgspec.Struct, frozen=True):
-    """One entry of the transcript, as ChasitorSessionData shows it (liveagent.md, "Reconnect")."""
-
-    type: Literal["Agent", "Chasitor", "OperatorTransferred"]
-    name: str
-    content: str
-    timestamp: int
-    sequence: int
-
-
-class Agent(msgspec.Struct, frozen=True):
-    """Who sits at the other end."""
-
-    name: str
-    id: str
+_IDLE = {"isEnabled": False, "warningTime": 0, "timeout": 0}
 
 
 class Chat:
@@ -304,7 +262,7 @@ class Chat:
         return self.agent
 
     def _agent_joined(self, agent: Agent) -> Event:
-        return {"name": agent.name, "userId": agent.id, "sneakPeekEnabled": False, "chasitorIdleTimeout": IDLE}
+        return {"name": agent.name, "userId": agent.id, "sneakPeekEnabled": False, "chasitorIdleTimeout": _IDLE}
 
     def _file(self, kind: str) -> Event:
         return {

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from bridge.ops.simulator.data_call import DataAnswer, DataCall
 from bridge.ops.simulator.org import DataError, Org
-
-if TYPE_CHECKING:
-    from bridge.ops.simulator.data import DataAnswer, DataCall
 
 MOST = 25
 MOST_QUERIES = 5
@@ -103,8 +101,6 @@ def _understood(body: Any) -> CompositeBody:
 
 def _call(part: Part, results: Mapping[str, dict[str, Any]]) -> DataCall:
     """The part as a call of its own, references filled in."""
-    from bridge.ops.simulator.data import DataCall
-
     url = _filled(part.url, results)
     if re.search(r"\s", url) or not url.startswith("/services/data/"):
         raise DataError("INVALID_INPUT", f"Illegal url of subrequest {part.reference_id}: {url[:100]}")

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import falcon
 import msgspec
 from falcon import Request, Response
 
-from bridge.ops.simulator.chats import Chat, NotNow
+from bridge.ops.simulator.chat_parts import NotNow
+from bridge.ops.simulator.chats import Chat
 from bridge.ops.simulator.desk import NoSuchChat
 from bridge.ops.simulator.faults import Fault
-from bridge.ops.simulator.media import File
+from bridge.ops.simulator.media import File, MediaHost
 from bridge.ops.simulator.org import DataError
-
-if TYPE_CHECKING:
-    from bridge.ops.simulator.server import Simulator
+from bridge.ops.simulator.scene import Scene
 
 _LONGEST_WAIT_S = 25.0
 
@@ -113,37 +112,37 @@ class Plain(msgspec.Struct, forbid_unknown_fields=True):
 class ChatsResource:
     """The chats, and what the agent does to them."""
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
         self._acts: dict[str, tuple[type, Callable[..., Any]]] = {
-            "accept": (Accept, simulator.accept),
-            "say": (Say, simulator.say),
-            "type": (Type, simulator.types),
-            "transfer": (Transfer, simulator.transfer),
-            "disconnect": (Plain, simulator.disconnect),
-            "end": (End, simulator.end),
-            "fail": (Fail, simulator.fail),
-            "queue-update": (QueueUpdate, simulator.queue_update),
-            "event": (SendEvent, simulator.send_event),
-            "request-file": (Plain, simulator.request_file),
-            "cancel-file": (Plain, simulator.cancel_file),
-            "break": (Plain, simulator.break_session),
-            "lose": (Plain, simulator.lose_session),
+            "accept": (Accept, scene.accept),
+            "say": (Say, scene.say),
+            "type": (Type, scene.types),
+            "transfer": (Transfer, scene.transfer),
+            "disconnect": (Plain, scene.disconnect),
+            "end": (End, scene.end),
+            "fail": (Fail, scene.fail),
+            "queue-update": (QueueUpdate, scene.queue_update),
+            "event": (SendEvent, scene.send_event),
+            "request-file": (Plain, scene.request_file),
+            "cancel-file": (Plain, scene.cancel_file),
+            "break": (Plain, scene.break_session),
+            "lose": (Plain, scene.lose_session),
         }
 
     def on_get(self, req: Request, resp: Response) -> None:
         status = req.get_param("status", default="")
-        resp.media = {"chats": [describe(chat) for chat in self._simulator.chats(status)]}
+        resp.media = {"chats": [describe(chat) for chat in self._scene.chats(status)]}
 
     def on_get_chat(self, req: Request, resp: Response, who: str) -> None:
-        resp.media = describe(self._simulator.chat(who))
+        resp.media = describe(self._scene.chat(who))
 
     def on_post_act(self, req: Request, resp: Response, who: str, act: str) -> None:
         if act not in self._acts:
             raise falcon.HTTPNotFound(description=f"no such act; there are {', '.join(self._acts)}")
         shape, do = self._acts[act]
         given = _understood(req, shape)
-        chat = self._simulator.chat(who)
+        chat = self._scene.chat(who)
         do(chat.id, **{name: getattr(given, name) for name in given.__struct_fields__})
         resp.media = describe(chat)
 
@@ -170,22 +169,22 @@ def describe(chat: Chat) -> dict[str, Any]:
 class SettingsResource:
     """The simulator's settings."""
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
 
     def on_get(self, req: Request, resp: Response) -> None:
-        resp.media = msgspec.to_builtins(self._simulator.settings)
+        resp.media = msgspec.to_builtins(self._scene.settings)
 
     def on_patch(self, req: Request, resp: Response) -> None:
-        self._simulator.configure(**_understood(req, dict[str, Any]))
+        self._scene.configure(**_understood(req, dict[str, Any]))
         self.on_get(req, resp)
 
 
 class FaultsResource:
     """The faults that are armed."""
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._faults = simulator.faults
+    def __init__(self, scene: Scene) -> None:
+        self._faults = scene.faults
 
     def on_get(self, req: Request, resp: Response) -> None:
         resp.media = {"faults": [msgspec.to_builtins(fault) for fault in self._faults.armed()]}
@@ -207,41 +206,41 @@ class FaultsResource:
 class OrgResource:
     """Contacts that exist already, records, and tokens."""
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
 
     def on_post_contacts(self, req: Request, resp: Response) -> None:
         resp.status = falcon.HTTP_201
-        resp.media = {"id": self._simulator.seed_contact(**_understood(req, dict[str, Any]))}
+        resp.media = {"id": self._scene.seed_contact(**_understood(req, dict[str, Any]))}
 
     def on_get_records(self, req: Request, resp: Response, kind: str) -> None:
-        resp.media = {"records": self._simulator.records(self._simulator.org.kind(kind).name)}
+        resp.media = {"records": self._scene.records(self._scene.org.kind(kind).name)}
 
     def on_post_expire(self, req: Request, resp: Response) -> None:
-        self._simulator.expire_tokens()
+        self._scene.expire_tokens()
         resp.media = {}
 
 
 class MediaResource:
     """What the media host serves."""
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
+    def __init__(self, host: MediaHost) -> None:
+        self._host = host
 
     def on_put(self, req: Request, resp: Response, name: str) -> None:
         content_type = req.content_type or "application/octet-stream"
         described = content_type.startswith("application/vnd.simulator+json")
         file = _understood(req, File) if described else File(data=req.bounded_stream.read(), content_type=content_type)
-        self._simulator.media.files[name] = file
+        self._host.files[name] = file
         resp.status, resp.media = falcon.HTTP_201, {"url": f"{req.prefix}/media/{name}"}
 
 
 class LedgerResource:
     """The ledger, whole, in parts, or as it grows."""
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
-        self._ledger = simulator.ledger
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._ledger = scene.ledger
 
     def on_get(self, req: Request, resp: Response) -> None:
         kind, name = req.get_param("kind", default=""), req.get_param("name", default="")
@@ -263,7 +262,7 @@ class LedgerResource:
         resp.media = {"requests": self._ledger.request_table(), "overlaps": dict(self._ledger.overlaps)}
 
     def on_get_counts(self, req: Request, resp: Response) -> None:
-        chats = self._simulator.chats()
+        chats = self._scene.chats()
         resp.media = {
             "sessions": Counter(chat.status for chat in chats),
             "polled": sum(chat.poll is not None for chat in chats),
@@ -294,21 +293,21 @@ def _answer(status: int, describe_error: Callable[[Exception], Any]) -> Callable
     return handle
 
 
-def add_routes(app: falcon.App[Request, Response], simulator: Simulator) -> None:
+def add_routes(app: falcon.App[Request, Response], scene: Scene, host: MediaHost) -> None:
     """Everything under `/control`."""
-    chats, faults = ChatsResource(simulator), FaultsResource(simulator)
-    org, ledger = OrgResource(simulator), LedgerResource(simulator)
+    chats, faults = ChatsResource(scene), FaultsResource(scene)
+    org, ledger = OrgResource(scene), LedgerResource(scene)
     app.add_route("/control", GuideResource())
     app.add_route("/control/chats", chats)
     app.add_route("/control/chats/{who}", chats, suffix="chat")
     app.add_route("/control/chats/{who}/{act}", chats, suffix="act")
-    app.add_route("/control/settings", SettingsResource(simulator))
+    app.add_route("/control/settings", SettingsResource(scene))
     app.add_route("/control/faults", faults)
     app.add_route("/control/faults/{fault_id:int}", faults, suffix="one")
     app.add_route("/control/contacts", org, suffix="contacts")
     app.add_route("/control/records/{kind}", org, suffix="records")
     app.add_route("/control/tokens/expire", org, suffix="expire")
-    app.add_route("/control/media/{name}", MediaResource(simulator))
+    app.add_route("/control/media/{name}", MediaResource(host))
     app.add_route("/control/ledger", ledger)
     app.add_route("/control/events", ledger, suffix="events")
     app.add_route("/control/requests", ledger, suffix="requests")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
 from bridge.ops.simulator import query
 from bridge.ops.simulator.composite import Composite
+from bridge.ops.simulator.data_call import DataAnswer, DataCall
 from bridge.ops.simulator.org import DataError, Org
 from bridge.ops.simulator.settings import SimulatorSettings
 
@@ -17,24 +17,6 @@ _PASSWORD_EXPIRED = (
     "The users password has expired, you must call SetPassword before attempting any other API operations"
 )
 _ROOT = re.compile(r"/services/data/(v\d\d\.\d)(/.*)?")
-
-
-class DataCall(msgspec.Struct, kw_only=True):
-    """One request, top-level or inside a composite; header names in lower case."""
-
-    method: str
-    path: str
-    params: Mapping[str, str] = {}
-    headers: Mapping[str, str] = {}
-    body: Any = None
-    version: str = ""
-
-
-class DataAnswer(msgspec.Struct):
-    """Status and JSON body; bytes for a file."""
-
-    status: int
-    body: Any = None
 
 
 Route = tuple[re.Pattern[str], dict[str, Callable[..., DataAnswer]]]

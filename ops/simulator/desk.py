@@ -8,7 +8,8 @@ from typing import Any
 
 import gevent
 
-from bridge.ops.simulator.chats import LOST, Agent, Chat, NotNow, Refusal
+from bridge.ops.simulator.chat_parts import LOST, Agent, NotNow, Refusal
+from bridge.ops.simulator.chats import Chat
 from bridge.ops.simulator.ledger import Ledger
 from bridge.ops.simulator.settings import SimulatorSettings
 

@@ -11,7 +11,8 @@ from falcon import Request, Response
 
 from bridge.ops.simulator import polls
 from bridge.ops.simulator.chasitor import Chasitor
-from bridge.ops.simulator.chats import LOST, Chat, Refusal
+from bridge.ops.simulator.chat_parts import LOST, Refusal
+from bridge.ops.simulator.chats import Chat
 from bridge.ops.simulator.desk import Desk
 from bridge.ops.simulator.settings import SimulatorSettings
 

@@ -9,19 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import gevent
-from gevent.event import Event
 
-from bridge.ops.simulator.chats import LOST, Batch, Chat, Refusal
+from bridge.ops.simulator.chat_parts import LOST, Batch, Poll, Refusal
+from bridge.ops.simulator.chats import Chat
 
 _READ = 1
-
-
-class Poll:
-    """A held request. `woken` lets it look at its chat; `left` says that its client closed the connection."""
-
-    def __init__(self) -> None:
-        self.woken = Event()
-        self.left = False
 
 
 def hold(chat: Chat, ack: int | None, connection: socket.socket | None) -> Batch | None:

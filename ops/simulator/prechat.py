@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.ops.simulator.chats import Refusal
+from bridge.ops.simulator.chat_parts import Refusal
 from bridge.ops.simulator.settings import SimulatorSettings
 
 _ID = r"[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?"

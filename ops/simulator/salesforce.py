@@ -13,7 +13,8 @@ import falcon
 import jwt
 from falcon import Request, Response
 
-from bridge.ops.simulator.data import DataApi, DataCall
+from bridge.ops.simulator.data import DataApi
+from bridge.ops.simulator.data_call import DataCall
 from bridge.ops.simulator.ledger import Ledger
 from bridge.ops.simulator.org import DataError, Org
 from bridge.ops.simulator.settings import SimulatorSettings

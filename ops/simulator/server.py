@@ -1,28 +1,18 @@
-"""`Simulator`: every neighbour on one port, the scripted agent, the ledger, and starting and stopping it all."""
+"""`Simulator`: the scene behind a WSGI server on one port, to be started and stopped."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from gevent import GreenletExit
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
-from bridge.ops.simulator.agent import ScriptedAgent
 from bridge.ops.simulator.app import create_app
-from bridge.ops.simulator.desk import Desk
-from bridge.ops.simulator.faults import Fault, Faults
-from bridge.ops.simulator.ledger import Entry, Ledger
 from bridge.ops.simulator.media import File
-from bridge.ops.simulator.org import Org, Record
-from bridge.ops.simulator.salesforce import Tokens
-from bridge.ops.simulator.schema import OBJECTS
-from bridge.ops.simulator.settings import SimulatorSettings
-
-Found = TypeVar("Found")
+from bridge.ops.simulator.scene import Scene
 
 
 class Handler(WSGIHandler):  # type: ignore[misc]  # gevent's servers carry no types
@@ -46,7 +36,7 @@ class Handler(WSGIHandler):  # type: ignore[misc]  # gevent's servers carry no t
         super().handle_error(kind, error, trace)
 
 
-class Simulator(ScriptedAgent):
+class Simulator(Scene):
     """Plays all neighbours. Its settings are those of SimulatorSettings: `Simulator(hold_s=2, auto_accept=True)`.
 
     Needs a process that gevent has patched. `start` returns at once; the port is `port`, the base address `url`.
@@ -54,14 +44,7 @@ class Simulator(ScriptedAgent):
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, **settings: Any) -> None:
-        self.settings = SimulatorSettings()
-        self.settings.change(settings)
-        self.ledger = Ledger(self.settings.ledger_limit)
-        self.faults = Faults()
-        self.tokens = Tokens(self.settings)
-        self.org = Org(self.settings, self.ledger)
-        self.desk = Desk(self.settings, self.ledger, aliases=self._aliases)
-        super().__init__(self.desk)
+        super().__init__(**settings)
         self._app, self.media, self.integrations = create_app(self)
         self.host = host
         self.port = port
@@ -112,76 +95,7 @@ class Simulator(ScriptedAgent):
         host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
         return f"http://{host}:{self.port}"
 
-    # --- arranging --------------------------------------------------------------------------------------------------
-
-    def configure(self, **changes: Any) -> None:
-        """Changes settings while it runs. Raises msgspec.ValidationError and changes nothing."""
-        self.settings.change(changes)
-
-    def add_fault(self, path: str, **fault: Any) -> Fault:
-        """Arms a fault (see Fault); `hits` of what it returns counts how often it struck."""
-        return self.faults.add(Fault(path=path, **fault))
-
     def add_file(self, name: str, data: bytes = b"", **file: Any) -> str:
         """Serves a file (see File); the URL where it lies."""
         self.media.files[name] = File(data=data, **file)
         return f"{self.url}/media/{name}"
-
-    def seed_contact(self, *, blocked: bool = False, **fields: Any) -> str:
-        """A contact that exists already: `LastName`, `Email`, `MobilePhone`, …; its id."""
-        body = {"LastName": "Known", "CP_BlockedChatYalo__c": blocked, **fields}
-        return self.org.insert(OBJECTS["contact"], body)
-
-    def expire_tokens(self) -> None:
-        """Every access token that was given is bad from now on: 401 INVALID_SESSION_ID."""
-        self.tokens.expire()
-
-    # --- witnessing -------------------------------------------------------------------------------------------------
-
-    def wait_for(self, predicate: Callable[[], Found], timeout_s: float = 5.0) -> Found:
-        """What the predicate gives as soon as it is true. Raises TimeoutError."""
-        return self.ledger.wait_for(predicate, timeout_s)
-
-    def wait_for_chat(self, who: str = "last", status: str = "queued", timeout_s: float = 5.0) -> str:
-        """The session id of the chat as soon as it is in that state. Raises TimeoutError."""
-        return self.wait_for(lambda: self._in_state(who, status), timeout_s)
-
-    def agent_texts(self, who: str = "") -> list[str]:
-        """What agents were shown, in order: of one chat (see ScriptedAgent), or of all."""
-        return self.ledger.agent_texts(self.chat(who).id if who else "")
-
-    def user_texts(self, user: str = "", *, repeats: bool = False) -> list[str]:
-        """What a user was shown, in order; repeats of a delivery only when asked for."""
-        return self.ledger.user_texts(user, repeats=repeats)
-
-    def bot_states(self, user: str = "") -> list[str]:
-        """The states that the bot was put into for a user, in order."""
-        return self.ledger.bot_states(user)
-
-    def overlapping_polls(self, who: str = "") -> int:
-        """How many polls came while another of their session was held."""
-        return self.ledger.overlapping_polls(self.chat(who).id if who else "")
-
-    def entries(self, kind: str, name: str = "") -> list[Entry]:
-        """The ledger's entries of a kind, of one session or user, or all."""
-        return self.ledger.entries(kind, name)
-
-    def requests(self, path: str = "", *, method: str = "", status: int | None = None) -> int:
-        """How many requests were answered, by the end of their path; status 0 is one that was dropped."""
-        return self.ledger.requests(path, method=method, status=status)
-
-    def records(self, kind: str) -> list[Record]:
-        """Every record of an object of the org: `records("Case")`."""
-        return self.org.records(kind)
-
-    def _in_state(self, who: str, status: str) -> str:
-        chat = self.desk.named(who)
-        return chat.id if chat is not None and chat.status == status else ""
-
-    def _aliases(self, details: list[dict[str, Any]]) -> list[str]:
-        """The further names of a chat: its case, its contact, and the contact's e-mail and phone."""
-        ids = [detail["value"] for detail in details if detail["label"] in ("CaseId", "ContactId")]
-        contact_ids = [detail["value"] for detail in details if detail["label"] == "ContactId"]
-        contacts = [record for id_ in contact_ids if (record := self.org.known("Contact", id_))]
-        told = [contact.get(name) for contact in contacts for name in ("Email", "MobilePhone")]
-        return [*ids, *(name for name in told if name)]
