@@ -19,9 +19,9 @@ _NAMES = (
     "password|token|jwt|secret|assertion|signature|authorization|session[_-]?key|affinity(?:[_-]?token)?"
     "|x-liveagent-session-key|x-liveagent-affinity|private[_-]?key|api[_-]?key|sid"
 )
-# A name, and what stands between it and its value in a query, a header, or JSON (once more inside a string, too).
+# A name and the separator before its value in a query, a header or JSON, also in JSON inside a JSON string.
 _NAMED = rf"(?:\b|_)(?:{_NAMES})\\?[\"']?\s*[=:]\s*"
-# Each: what a secret looks like wherever it stands, and what is left of it.
+# (pattern of a secret, its replacement)
 _SHAPES = (
     (re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*"), _HIDDEN),
     (re.compile(r"\b00D\w{12,15}![\w.]+"), _HIDDEN),
@@ -42,12 +42,12 @@ _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asct
 
 
 def escape(text: str) -> str:
-    """The text on one line, with nothing in it that a terminal would obey."""
+    """The text on one line, without any control character."""
     return text.translate(_CONTROL)
 
 
 class Redaction:
-    """Hides what looks like a secret, and every secret of the settings by its value."""
+    """Replaces what looks like a secret, and the value of every secret setting."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets = sorted((held for held in secrets if len(held) >= _SHORTEST_SECRET), key=len, reverse=True)

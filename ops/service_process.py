@@ -1,4 +1,4 @@
-"""A whole service as a process of its own, as Gunicorn runs it: started from an environment, waited for, stopped."""
+"""The service as a process of its own under Gunicorn: start it with environment variables, wait for it, stop it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STOP_S = 25.0
 
 
 class ServiceProcess:
-    """`bridge serve` with these variables. Use it as a context: it is ready inside, and gone afterwards.
+    """`bridge serve` with these variables. As a context manager it is ready inside and stopped afterwards.
 
     `program` is another installed `bridge`, run in the folder `cwd` so that it does not import this checkout.
     """
@@ -57,11 +57,11 @@ class ServiceProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether it is gone, or was never there."""
+        """Whether it has ended or was never started."""
         return self._process is None or self._process.poll() is not None
 
     def start(self) -> None:
-        """Starts it, in a process group of its own: a Ctrl-C is for whoever started it."""
+        """Starts it in a process group of its own, so that Ctrl-C reaches only its parent."""
         self._process = subprocess.Popen(
             [*self._bridge, "serve", "--bind", f"127.0.0.1:{self.port}"],
             cwd=self._cwd,
@@ -103,7 +103,7 @@ class ServiceProcess:
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on."""
+    """A free port on loopback."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

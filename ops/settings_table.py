@@ -25,7 +25,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    """The default as it would be written in the environment; empty when there is none."""
+    """The default as it would be written in the environment; empty when the setting has no default."""
     if field.is_required() or field.default_factory:
         return ""
     written = _written(field.default, shown(field, "example"))

@@ -1,1 +1,1 @@
-"""The benchmark: the whole service in processes of its own, driven, measured, held against floors of the same run."""
+"""The benchmark: the whole service in its own processes under load, compared with floors that the same run measures."""

@@ -8,7 +8,7 @@ from falcon import Request, Response
 
 
 class BareResource:
-    """Decodes a body and says so."""
+    """Decodes a body and answers JSON."""
 
     def on_post(self, req: Request, resp: Response) -> None:
         """200."""
@@ -16,7 +16,7 @@ class BareResource:
         resp.content_type, resp.data = falcon.MEDIA_JSON, b'{"Message":"insert success"}'
 
     def on_get(self, req: Request, resp: Response) -> None:
-        """200: it is there."""
+        """200: it is up."""
 
 
 application: falcon.App[Request, Response] = falcon.App()

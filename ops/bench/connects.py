@@ -1,4 +1,4 @@
-"""Scene: many users ask for a person at once, while every neighbour takes its time to answer."""
+"""Scene: many users ask for an agent at once, and every remote service answers slowly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SLOW = (
 
 
 def play(plan: Plan) -> list[Row]:
-    """One row: so many always under way, and so many a second whatever becomes of them."""
+    """One row: a fixed number of connects under way, then a fixed rate."""
     with Stage(workers=plan.connect_workers) as stage:
         for path in SLOW:
             stage.simulator.delay(path, delay_s=plan.connect_delay_s)

@@ -1,4 +1,4 @@
-"""Scene: thousands on hold in one worker: what each costs, how that grows, how soon all are back after a crash."""
+"""Scene: thousands of chats on hold in one worker: their cost, how it grows, and how soon all return after a crash."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POLLED_S = 60.0
 
 
 class Crowd(msgspec.Struct):
-    """So many chats on hold: the worker's memory, and the service's share of a core while nothing happens."""
+    """Chats on hold: the worker's memory, and the service's share of a core while nothing happens."""
 
     chats: int
     pss_kib: int
@@ -48,7 +48,7 @@ def play(plan: Plan, say: Callable[[str], None]) -> list[Row]:
 
 
 def _warm_up(stage: Stage) -> None:
-    """A few chats that open and end: what is made once is not counted for the chats that follow."""
+    """Opens and ends a few chats, so that what is allocated once is not counted for the chats that follow."""
     names = users(AT_ONCE, first=5_215_600_000_000)
     stage.connect(names, at_once=AT_ONCE)
     stage.settle(len(names))

@@ -1,4 +1,4 @@
-"""The floors: the least that a thing can cost on this machine, measured in the same run as what is held against it."""
+"""The floors: the least that an operation can cost on this machine, measured in the same run as the service."""
 
 from __future__ import annotations
 

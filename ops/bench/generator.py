@@ -1,7 +1,7 @@
 """`python -m bridge.ops.bench.generator`: reads a job, drives it over bare sockets, prints the result.
 
-Its requests are bytes that were made before, and of an answer it reads no more than status and length: what it costs
-must be small beside what it measures.
+Its requests are bytes that were made before, and it reads only status and length of an answer: its own cost must be
+small against what it measures.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Line:
         self._socket: socket.socket | None = None
 
     def ask(self, request: bytes) -> str:
-        """The answer's status, or why there was none."""
+        """The answer's status, or the reason why no answer came."""
         try:
             return self._ask(request)
         except OSError as error:
@@ -121,7 +121,7 @@ class Drive:
         self._requests = 0
 
     def run(self) -> Result:
-        """Does it all."""
+        """Runs the job."""
         gevent.sleep(max((self._start_ns - time.monotonic_ns()) / 1e9, 0.0))
         before_s = time.process_time()
         pool = gevent.pool.Group()
@@ -140,7 +140,7 @@ class Drive:
         )
 
     def _schedule(self) -> Iterator[tuple[int, int]]:
-        """Number and time of each request: as of many people who know nothing of each other."""
+        """Number and time of each request, as a Poisson process: independent people."""
         chance = random.Random(self._job.label)
         due_ns = float(self._start_ns)
         for number in range(self._job.requests):

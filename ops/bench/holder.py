@@ -1,6 +1,6 @@
 """`python -m bridge.ops.bench.holder PORT COUNT`: greenlets that each hold a long poll with `http.client`.
 
-It says "ready" with all sessions open, and polls when it is told anything.
+It prints "ready" when all sessions are open, and begins to poll when it reads a line.
 """
 
 from __future__ import annotations

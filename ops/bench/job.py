@@ -1,4 +1,4 @@
-"""What a generator is asked to do and what it hands back; and running it as a process of its own."""
+"""A generator's job and its result, and running it as a process of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 from bridge.ops.bench.histogram import Histogram
 
 Kind = Literal["webhook", "plain", "say", "deliver", "connect"]
-# A generator that is busier, or later, than this may be what was measured.
+# If the generator is busier or later than this, the figures may be its own.
 BUSY_SHARE = 0.85
 LATE_S = 0.005
 START_S = 1.0
@@ -76,7 +76,7 @@ class Result(msgspec.Struct, kw_only=True):
         return self.cpu_s / self.wall_s
 
     def doubts(self) -> list[str]:
-        """Why the generator, and not the service, may have been measured."""
+        """Reasons why the figures may be the generator's and not the service's."""
         found = [f"{count} requests failed with {status}" for status, count in self.errors.items()]
         if self.busy > BUSY_SHARE:
             found.append(f"the generator used {self.busy:.0%} of a core")
@@ -107,7 +107,7 @@ class Generator:
         self._process.wait()
 
     def result(self) -> Result:
-        """Waits for the end of the job. Raises RuntimeError when there is none in time."""
+        """Waits for the end of the job. Raises RuntimeError when it does not end in time."""
         assert self._process.stdout is not None
         raw = self._process.stdout.read()
         if self._process.wait(timeout=max(self._deadline_s - time.monotonic(), 1.0)) != 0:

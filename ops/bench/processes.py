@@ -1,4 +1,4 @@
-"""What processes cost, by the kernel's word: CPU from /proc/<pid>/stat, memory as PSS, time slices by signals."""
+"""The cost of processes, as the kernel counts it: CPU from /proc/<pid>/stat, memory as PSS, time slices by signals."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class Meter:
 
 
 class Slices:
-    """Lets each process run for a part of the time: so that they, and not the machine that all share, are the limit.
+    """Lets each process run for a part of the time, so that the processes are the limit and not the shared machine.
 
-    They take turns, so that none is in another's way.
+    They take turns, so that they do not compete for a core.
     """
 
     def __init__(self, pids: Sequence[int], *, share: float, period_s: float = 0.04) -> None:

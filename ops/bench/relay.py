@@ -1,4 +1,4 @@
-"""Scene: both sides of many chats talk at a steady pace, and the ledger of the neighbours says when each text came."""
+"""Scene: both sides of many chats talk at a steady rate, and the simulator's ledger has the time of each text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FLOOR_S = 5.0
 
 
 class Talk(msgspec.Struct):
-    """What the steady load led to: the generators' word, the ledger's, and what all processes used."""
+    """The results of the steady load: the generators', the ledger's, and the CPU of all processes."""
 
     written: Result
     said: Result

@@ -1,4 +1,4 @@
-"""What the benchmark found: one row a question, as a table for people and as JSON for machines."""
+"""The results of the benchmark: one row for each question, as a table and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage: Redis, simulator and service in processes of their own, and the few things that every scene does there."""
+"""A stage: Redis, simulator and service in processes of their own, and the steps that all scenes share."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Counts(msgspec.Struct):
 
 
 class SimulatorProcess:
-    """The simulator as a process of its own, and what its control API is asked."""
+    """The simulator as a process of its own, driven through its control API."""
 
     def __init__(self, *options: str) -> None:
         self._options = options
@@ -88,7 +88,7 @@ class SimulatorProcess:
         self._ask("PATCH", "settings", json=settings)
 
     def delay(self, path: str, *, delay_s: float) -> None:
-        """Every answer on these paths takes so long, from now on."""
+        """Delays every answer on these paths from now on."""
         self._ask("POST", "faults", json={"path": path, "delay_s": delay_s, "times": 0})
 
     def accept(self, who: str) -> None:
@@ -120,7 +120,7 @@ class SimulatorProcess:
 
 
 class Stage:
-    """Everything that a scene needs; all of it is gone afterwards. `options` are the simulator's."""
+    """Everything that a scene needs; stops all of it at the end. `options` are the simulator's."""
 
     def __init__(self, *options: str, workers: int = 1) -> None:
         self._workers = workers
@@ -181,7 +181,7 @@ class Stage:
         )
 
     def wait_for(self, what: Callable[[], bool], complaint: str, *, timeout_s: float) -> None:
-        """Until it is so. Raises RuntimeError with the complaint and the end of the service's log."""
+        """Waits until it is true. Raises RuntimeError with the complaint and the end of the service's log."""
         deadline_s = time.monotonic() + timeout_s
         while not what():
             if time.monotonic() > deadline_s:
@@ -189,11 +189,11 @@ class Stage:
             time.sleep(LOOK_S)
 
     def wait_until_polled(self, chats: int, *, timeout_s: float = 60.0) -> None:
-        """Until so many polls are held."""
+        """Waits until that many polls are held."""
         self.wait_for(lambda: self.simulator.counts().polled >= chats, f"{chats} are not polled", timeout_s=timeout_s)
 
     def settle(self, chats: int) -> None:
-        """Until so many polls are held and nobody has said anything for a while: what opens a chat is over."""
+        """Waits until that many polls are held and no new ledger entry has come for a while."""
         self.wait_until_polled(chats)
         before: dict[str, int] = {}
         while (now := self.simulator.counts(*TEXTS).entries) != before:

@@ -14,7 +14,7 @@ from bridge.ops.bench.stage import Stage, users
 GOAL = 0.5
 STRANGERS = 2_000
 WARM_UP_S = 1.0
-# Latency is read well below what the service can take: beyond that there is none, only a queue.
+# Measure latency at half of the possible rate: beyond the possible rate it only shows the queue.
 CALM = 0.5
 
 

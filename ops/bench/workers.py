@@ -16,7 +16,7 @@ ARRIVED_S = 180.0
 
 
 class Burst(msgspec.Struct):
-    """Texts that users wrote at once, each echoed by its agent: how many came through a second, and what it cost."""
+    """Texts that users write at once, each echoed by its agent: the rate, and its cost."""
 
     per_s: float
     used: Used

@@ -1,4 +1,4 @@
-"""One conversation in the sandbox: what the people and the bot in it do, and what each of them is shown, waited for."""
+"""One conversation in the sandbox: each step of the user, the bot and the agent, and waiting for its result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Found = TypeVar("Found")
 
 
 class Missed(Exception):
-    """A step of the story did not come about; the sentence says which."""
+    """A step of the story had no result in time; the sentence says which."""
 
 
 class Api:
@@ -40,7 +40,7 @@ class Api:
         self._session.headers["Authorization"] = f"Bearer {answer['token']}"
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """What is answered. Raises Missed for anything but 200."""
+        """The answer. Raises Missed unless it is 200."""
         try:
             reply = self._session.request(method, self._url + path, json=body, timeout=ANSWER_S)
         except requests.RequestException as error:
@@ -51,7 +51,7 @@ class Api:
 
 
 class Conversation:
-    """One person's way from the bot to an agent and back. Everything waited for raises Missed when it does not come."""
+    """One person's way from the bot to an agent and back. Every wait raises Missed after its time limit."""
 
     def __init__(self, person: Person, *, api: Api, simulator: Simulator, service: ServiceProcess) -> None:
         self.person = person
@@ -97,7 +97,7 @@ class Conversation:
     # --- what can be seen ---------------------------------------------------------------------------------------------
 
     def at_user(self, what: str, how_many: int = 1) -> list[str]:
-        """The next texts that the user is shown; `what` they are is for the sentence of one who waited in vain."""
+        """The next texts that the user sees; `what` names them in the error."""
         return self._next_texts("user_text", self.person.user_id, what=what, how_many=how_many)
 
     def at_agent(self, what: str, how_many: int = 1) -> list[str]:
@@ -111,7 +111,7 @@ class Conversation:
         return [entry.text for entry in self._simulator.entries(kind, name)[wanted - how_many : wanted]]
 
     def events(self) -> list[Entry]:
-        """What the neighbours took in since this was asked last."""
+        """The ledger's entries since the last call."""
         entries = self._simulator.ledger.since(self._last_event)
         self._last_event = self._simulator.ledger.last_number()
         return entries
@@ -135,7 +135,7 @@ class Conversation:
     def _state(self) -> str:
         masked = mask_user(self.person.user_id)
         rows = [row for document in documents(self._sockets) for row in document.get("interconnections", ())]
-        # An interconnection that has ended its chat is `new` for the moment that it still exists.
+        # After the end of its chat an interconnection is `new` until it stops.
         states = [row["state"] for row in rows if row["user"] == masked and row["state"] != "new"]
         return str(states[0]) if states else "over"
 

@@ -1,4 +1,4 @@
-"""What `sandbox --serve` prints: where everything is, and a line to paste for each thing that can be done."""
+"""What `sandbox --serve` prints: addresses, and a command to paste for each step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Addresses(NamedTuple):
 
 
 def tell_guide(addresses: Addresses, narrator: Narrator) -> None:
-    """Everything that one needs to play alone. What is to be pasted is indented, each command on one line."""
+    """Prints everything that a reader needs to try the sandbox. Commands to paste are indented, each on one line."""
     narrator.title("The sandbox is up. Ctrl-C stops it.")
     narrator.verbatim(f"The service:         {addresses.service} (its API: {addresses.service}/v1/docs)")
     narrator.verbatim(f"All its neighbours:  {addresses.simulator} (what they can do: {addresses.simulator}/control)")

@@ -21,7 +21,7 @@ class Narrator:
     def __init__(self, out: TextIO | None = None) -> None:
         out = out or sys.stdout
         if isinstance(out, io.TextIOWrapper):
-            # A terminal that knows no arrows shows question marks rather than ending the story.
+            # On a terminal without arrows print question marks instead of raising UnicodeEncodeError.
             out.reconfigure(errors="replace")
         self._console = Console(file=out, highlight=False, markup=False, emoji=False)
         self._narrow = self._console.width < _NARROW
@@ -41,7 +41,7 @@ class Narrator:
         self._console.print(Text(text))
 
     def said(self, who: str, whom: str, text: str) -> None:
-        """Words on their way from one to another."""
+        """A text from one person to another."""
         parties, words = Text(f"{who} → {whom}", style="bold cyan"), Text(_closed_up(text))
         if self._narrow:
             self._console.print(parties)
@@ -50,12 +50,12 @@ class Narrator:
             self._row(_WHO_WIDTH, parties, words)
 
     def did(self, text: str) -> None:
-        """Something that the service did, or had done, on the way."""
+        """One thing that the service did."""
         mark = Text("·", style="dim", justify="right")
         self._row(2 if self._narrow else _WHO_WIDTH, mark, Text(text, style="dim"))
 
     def verbatim(self, text: str) -> None:
-        """Something to copy: as it is, however wide the terminal."""
+        """Text to copy: not wrapped, whatever the width of the terminal."""
         self._console.print(Text(text), soft_wrap=True)
 
     def _row(self, width: int, left: Text, right: Text) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox: the whole service on this machine with every neighbour simulated, to watch or to play with."""
+"""The sandbox: the whole service on this machine with every remote service simulated."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Scene = Callable[[Running, Narrator], None]
 
 
 def run(*, serve: bool) -> int:
-    """Plays the story, or stays up until a signal; the exit code. Everything that was started is gone afterwards."""
+    """Plays the story, or stays up until a signal. Returns the exit code; stops everything that it started."""
     scene, ports = (_stay_up, (SERVICE_PORT, SIMULATOR_PORT)) if serve else (_tell_story, (0, 0))
     acting = gevent.spawn(_act, scene, ports)
     _end_by_signal(acting)
@@ -58,7 +58,7 @@ def run(*, serve: bool) -> int:
 
 
 def _end_by_signal(acting: gevent.Greenlet) -> None:
-    """The first signal ends it; what comes while it clears up must not keep it from that."""
+    """The first signal ends the sandbox. Ignores later ones, so that they do not interrupt the clean-up."""
     heard: list[bool] = []
 
     def end() -> None:
@@ -117,7 +117,7 @@ def _started(service_port: int, simulator_port: int) -> Iterator[Running]:
         port = _port(service_port)
         service = ServiceProcess(_environ(simulator.url, f"http://127.0.0.1:{port}", sockets), port=port)
         stack.push(_Log(service).settle)
-        # Started by somebody whom no signal ends halfway, or there might be a process that nobody knows of.
+        # Start it in a greenlet that no signal interrupts, otherwise a started process could be forgotten.
         starting = gevent.spawn(service.start)
         stack.callback(service.stop)
         stack.callback(starting.join)
@@ -127,7 +127,7 @@ def _started(service_port: int, simulator_port: int) -> Iterator[Running]:
 
 
 def _environ(simulator_url: str, service_url: str, sockets: str) -> dict[str, str]:
-    # Empty names of files: an operator's own settings have no place here.
+    # Empty file names: the sandbox does not read an operator's own settings.
     return sandbox_environ(
         simulator_url, webhook_base_url=service_url, ops_socket_dir=sockets, env_file="", secrets_dir=""
     )
@@ -141,7 +141,7 @@ def _wait_until_ready(service: ServiceProcess) -> None:
 
 
 class _Log:
-    """The service's log: of interest when something failed, and a temporary file like any other when not."""
+    """The service's log: shown when something failed, removed when not."""
 
     def __init__(self, service: ServiceProcess) -> None:
         self._service = service
@@ -163,13 +163,13 @@ class _Log:
 
 
 def _short_folder() -> str:
-    """The temporary folder, unless its name is too long for a socket's: that has 104 characters on some systems."""
+    """The temporary folder, unless its path is too long for a Unix socket (104 characters on some systems)."""
     folder = tempfile.gettempdir()
     return folder if len(folder) <= LONGEST_FOLDER else "/tmp"
 
 
 def _port(preferred: int) -> int:
-    """The preferred port if nobody has it, else any that is free."""
+    """The preferred port if it is free, else any free port."""
     with socket.socket() as probe, suppress(OSError):
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", preferred))

@@ -1,4 +1,4 @@
-"""The sandbox's story: from the bot to an agent and back, each step played, waited for and told."""
+"""The sandbox's story: from the bot to an agent and back; each step is made, waited for and printed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bridge.ops.simulator.ledger import Entry
 
 
 class Story:
-    """Plays one conversation and tells it. Raises Missed at the first step that does not come about."""
+    """Plays one conversation and prints it. Raises Missed at the first step without its result."""
 
     def __init__(self, conversation: Conversation, lines: Lines, narrator: Narrator) -> None:
         self._conversation = conversation

@@ -1,1 +1,1 @@
-"""Proving the promises: real processes, real faults, and a judge who reads the simulator's ledger."""
+"""The soak and the parts that fault tests share: real processes, real faults, and a judge that reads the ledger."""

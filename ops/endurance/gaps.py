@@ -1,4 +1,4 @@
-"""How long chats went without a poll: in all, and after each blow, as the simulator's ledger saw it."""
+"""How long chats were not polled: in all, and after each blow, from the simulator's ledger."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 
 from bridge.ops.simulator import Simulator
 
-# A poll whose client vanished this soon after a blow was the victim's.
+# If a poll's client disconnects this soon after a blow, the blow was the reason.
 FELT_MS = 1_000
 
 
 class Blow(msgspec.Struct, frozen=True):
-    """Something that was done to the service: when (ms since the epoch), and what."""
+    """One fault that was injected: when (ms since the epoch), and of which kind."""
 
     at_ms: int
     kind: str
@@ -46,7 +46,7 @@ def longest_silence_s(simulator: Simulator) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which this share of the sorted values lies; 0 where there are none."""
+    """The value below which this share of the sorted values is; 0 for no values."""
     return values[min(int(len(values) * share), len(values) - 1)] if values else 0.0
 
 

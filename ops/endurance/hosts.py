@@ -1,4 +1,4 @@
-"""Hosts: whole services, each a Gunicorn master with its workers, that share one store; and ways to hurt them."""
+"""Hosts: services that share one store, each a Gunicorn master with its workers; they can be killed and frozen."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bridge.ops.service_process import ServiceProcess
 
 
 class Host(ServiceProcess):
-    """One machine's worth of service."""
+    """One service, as one machine would run it."""
 
     @property
     def worker_pids(self) -> list[int]:
-        """Its workers, by asking the kernel."""
+        """The process ids of its workers, from the kernel."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
 
@@ -27,7 +27,7 @@ class Host(ServiceProcess):
         return pid
 
     def lose(self) -> None:
-        """kill -9 of the master and all workers at once: nobody is left to clear up."""
+        """kill -9 of the master and all workers at once: no process is left that could release leases."""
         pids = [self.pid, *self.worker_pids]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):

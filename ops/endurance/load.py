@@ -1,4 +1,4 @@
-"""A load: many chats that talk both ways at a steady pace, by a channel that repeats itself until it is heard."""
+"""A load: many chats with texts in both directions at a steady rate. A webhook is repeated until it is answered 200."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Caller:
 
     def log_in(self) -> None:
         """Gets the token that connect needs."""
-        answer = self._until_heard("POST", "/v1/authenticate", {"username": "yaloUser", "password": "yalo-password"})
+        answer = self._until_accepted("POST", "/v1/authenticate", {"username": "yaloUser", "password": "yalo-password"})
         self._token = answer.json()["token"]
 
     def connect(self, user: str) -> int:
@@ -48,7 +48,7 @@ class Caller:
             return 0
 
     def write(self, user: str, message_id: str, text: str) -> None:
-        """Delivers what a user wrote, again and again until it is answered 200: the same as the channel does."""
+        """Posts the webhook for a text again and again until it is answered 200, as the Integrations API does."""
         body = {
             "from": user,
             "id": message_id,
@@ -56,9 +56,9 @@ class Caller:
             "text": {"body": text},
             "timestamp": str(int(time.time() * 1000)),
         }
-        self._until_heard("POST", "/v1/integrations/whatsapp/webhook", body)
+        self._until_accepted("POST", "/v1/integrations/whatsapp/webhook", body)
 
-    def _until_heard(self, method: str, path: str, body: object) -> requests.Response:
+    def _until_accepted(self, method: str, path: str, body: object) -> requests.Response:
         deadline_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline_s:
             try:
@@ -117,7 +117,7 @@ class Load:
             self._talking.spawn(self._say, talk, each_s)
 
     def stop(self) -> None:
-        """Nobody sends any more; waits until what was begun is answered."""
+        """Ends the sending and waits until every request under way is answered."""
         self._stopped = True
         self._talking.join()
 

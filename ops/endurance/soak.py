@@ -1,4 +1,4 @@
-"""The soak: chats talk for minutes while workers and whole hosts are killed; one table says what became of it."""
+"""The soak: chats talk for minutes while processes are killed and frozen; one table shows the result."""
 
 from __future__ import annotations
 

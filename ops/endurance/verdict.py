@@ -15,7 +15,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     """Counts over all chats and both ways.
 
     `repeated` are deliveries to a user that came again under the id that they had before, after a crash between the
-    channel's answer and its commit: the channel drops those by their id. All others but `messages` have to be zero.
+    channel's answer and its commit: the channel drops those by their id. All other counts but `messages` must be 0.
     """
 
     messages: int = 0

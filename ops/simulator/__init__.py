@@ -1,16 +1,16 @@
-"""Plays every neighbour of the bridge, strictly, on one port, with a scripted agent and a control API.
+"""Simulates every remote service of the bridge, strictly, on one port, with a scripted agent and a control API.
 
-A request that a real neighbour would refuse is refused. One base URL a neighbour:
+A request that the real service would refuse is refused. Each service has its own base URL:
 
-| prefix          | neighbour, and the setting that leads to it     | what stands there                           |
+| prefix          | service, and the setting with its URL           | paths                                       |
 | --------------- | ----------------------------------------------- | ------------------------------------------- |
 | `/salesforce`   | login (SFC_LOGIN_URL) and data (SFC_BASE_URL)   | `/services/{oauth2/token,data/vNN.N/...}`   |
 | `/liveagent`    | Live Agent (SFC_CHAT_URL)                       | `/chat/rest/{System,Chasitor,Visitor}/...`  |
 | `/integrations` | Integrations API (INTEGRATIONS_BASE_URL)        | `/api/{channel}/bots/{bot}/messages` etc.   |
 | `/botrunner`    | Botrunner (BOTRUNNER_URL)                       | `/{bot slug}/send-to`                       |
 | `/studio`       | Studio NG (STUDIO_NG_URL)                       | `/v1/triggers/{state}/webhook`              |
-| `/media`        | where users' files lie                          | `/{name}`                                   |
-| `/control`      | nobody: it moves the puppets                    | `GET /control` lists it                     |
+| `/media`        | the host of users' files                        | `/{name}`                                   |
+| `/control`      | the control API                                 | `GET /control` lists it                     |
 
 In a test (gevent has patched the process):
 

@@ -1,4 +1,4 @@
-"""The scripted agent: what a person at the console would do, each thing one call on a chat found by name."""
+"""The scripted agent: everything that an agent can do at the console, one method each, on a chat found by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECOND_AGENT = Agent("Luis", "0055f000001LuiS")
 class ScriptedAgent:
     """`who` is a session id, a visitor's name, a case or contact id, the contact's e-mail or phone, or `last`.
 
-    Everything raises NoSuchChat when nobody is called that, and NotNow when the chat's state does not allow it.
+    Every method raises NoSuchChat when no chat has that name, and NotNow when the chat's state does not allow it.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -68,7 +68,7 @@ class ScriptedAgent:
         self.chat(who).update_queue(position, wait_s)
 
     def send_event(self, who: str, type: str, message: dict[str, Any] | None = None) -> None:
-        """Sends any event at all, known or not."""
+        """Sends any event, also one that Live Agent does not have."""
         self.chat(who).push(type, message)
 
     def request_file(self, who: str = "last") -> str:
@@ -76,7 +76,7 @@ class ScriptedAgent:
         return self.chat(who).request_file()
 
     def cancel_file(self, who: str = "last") -> None:
-        """Wants the file no more."""
+        """Cancels the request for a file."""
         self.chat(who).settle_file("Canceled")
 
     def break_session(self, who: str = "last") -> None:

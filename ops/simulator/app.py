@@ -1,4 +1,4 @@
-"""The WSGI application: every neighbour's routes on one Falcon app, behind the gate where faults happen."""
+"""The WSGI application: the routes of every service on one Falcon app, behind the gate that injects faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(scene: Scene) -> tuple[Gate, media.MediaHost, integrations.IntegrationsResource]:
-    """The application, and the two parts that the simulator changes while it runs."""
+    """The application, and the two resources that tests change while it runs."""
     app: falcon.App[Request, Response] = falcon.App()
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.auto_parse_form_urlencoded = False
@@ -32,7 +32,7 @@ def create_app(scene: Scene) -> tuple[Gate, media.MediaHost, integrations.Integr
 
 
 def _crashed(req: Request, resp: Response, error: Exception, params: Any) -> None:
-    """A fault of the simulator itself, and said to be one."""
+    """Answers 500 for an error of the simulator itself; the body says so."""
     if isinstance(error, falcon.HTTPError | falcon.http_status.HTTPStatus):
         raise error
     _log.exception("the simulator failed at %s %s", req.method, req.path)

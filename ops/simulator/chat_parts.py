@@ -44,7 +44,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Agent(msgspec.Struct, frozen=True):
-    """Who sits at the other end."""
+    """The person who answers at the desk."""
 
     name: str
     id: str

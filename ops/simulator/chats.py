@@ -75,7 +75,7 @@ class Chat:
         self.wake()
 
     def wake(self) -> None:
-        """Lets the held poll look again."""
+        """Wakes the held poll, which then looks for a batch."""
         if self.poll is not None:
             self.poll.woken.set()
 
@@ -130,7 +130,7 @@ class Chat:
         self.push("AgentNotTyping" if stops else "AgentTyping", {"name": agent.name, "agentId": agent.id})
 
     def transfer(self, agent: Agent | None) -> None:
-        """The chat goes to another agent, or back to a queue when there is none."""
+        """The chat goes to another agent, or back to a queue when `agent` is None."""
         self._present_agent()
         self.agent = agent
         if agent is None:
@@ -149,7 +149,7 @@ class Chat:
         self._record("agent_disconnected", text=agent.name)
 
     def update_queue(self, position: int, wait_s: float) -> None:
-        """The visitor's place changes; told only to those who asked for it (`receiveQueueUpdates`)."""
+        """The visitor's place changes; the event is sent only if the visitor asked for it (`receiveQueueUpdates`)."""
         self._require(self.status == "queued", "is not in a queue")
         self._require(bool(self.request.get("receiveQueueUpdates")), "did not ask for queue updates")
         self.position = position
@@ -163,7 +163,7 @@ class Chat:
         return self.file_token
 
     def settle_file(self, outcome: str) -> None:
-        """The file came, failed, or is not wanted any more; the token is used up."""
+        """The file arrived, failed or was cancelled; its token is used up."""
         self.push("FileTransfer", self._file(outcome))
         self.file_token = ""
 
@@ -203,11 +203,11 @@ class Chat:
             self._expiry.start(self.expire)
 
     def hold_expiry(self) -> None:
-        """A poll is there: nothing expires."""
+        """Stops that time while a poll is held."""
         self._disarm_expiry()
 
     def expire(self) -> None:
-        """Nobody polled for too long."""
+        """No poll came within `expiry_s`: the session ends."""
         self._record("session_expired")
         self.destroy("expired")
 

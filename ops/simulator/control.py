@@ -60,19 +60,19 @@ class Accept(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Say(msgspec.Struct, forbid_unknown_fields=True):
-    """A text."""
+    """The text to send."""
 
     text: str
 
 
 class Type(msgspec.Struct, forbid_unknown_fields=True):
-    """Begins, or stops."""
+    """Whether typing begins or stops."""
 
     stops: bool = False
 
 
 class Transfer(msgspec.Struct, forbid_unknown_fields=True):
-    """To whom."""
+    """The agent who gets the chat, or a queue."""
 
     name: str = "Luis"
     user_id: str = "0055f000001LuiS"
@@ -92,21 +92,21 @@ class Fail(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class QueueUpdate(msgspec.Struct, forbid_unknown_fields=True):
-    """Where to."""
+    """The new place in the queue."""
 
     position: int
     wait_s: float = -1
 
 
 class SendEvent(msgspec.Struct, forbid_unknown_fields=True):
-    """Any event."""
+    """An event of any type."""
 
     type: str
     message: dict[str, Any] = {}
 
 
 class Plain(msgspec.Struct, forbid_unknown_fields=True):
-    """Nothing to say."""
+    """An act without arguments."""
 
 
 class ChatsResource:
@@ -204,7 +204,7 @@ class FaultsResource:
 
 
 class OrgResource:
-    """Contacts that exist already, records, and tokens."""
+    """Contacts, records and access tokens."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -276,7 +276,7 @@ class LedgerResource:
 
 
 class GuideResource:
-    """What there is."""
+    """The list of what the control API offers."""
 
     def on_get(self, req: Request, resp: Response) -> None:
         resp.media = GUIDE

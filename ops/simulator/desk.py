@@ -1,4 +1,4 @@
-"""All Live Agent sessions: opening, finding them by what people call them, and sending chats to queues."""
+"""All Live Agent sessions: opening them, finding them by a name, and sending chats to queues."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FIRST_AGENT = Agent("Ana", "0055f000001AnaA")
 
 
 class NoSuchChat(KeyError):
-    """Nobody is called that."""
+    """No chat has that name."""
 
 
 class Desk:
-    """Where agents work. `aliases` gives the further names of a chat, from its prechat details."""
+    """The desk. `aliases` gives the further names of a chat, from its prechat details."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Desk:
         return chat
 
     def known(self, session_id: str) -> Chat | None:
-        """The session of that id, None when there is none."""
+        """The session with that id, or None."""
         return self._chats.get(session_id)
 
     def find(self, who: str) -> Chat:
@@ -63,7 +63,7 @@ class Desk:
         return chat
 
     def named(self, who: str) -> Chat | None:
-        """As `find`, None when nobody is called that."""
+        """As `find`, but None when no chat has that name."""
         return self.known(who) or self._named.get(who)
 
     def chats(self, status: str = "") -> list[Chat]:
@@ -71,7 +71,7 @@ class Desk:
         return [chat for chat in self._chats.values() if status in ("", chat.status)]
 
     def note_503(self, key: str) -> None:
-        """Somebody answered 503 in the session's name: it may reconnect now."""
+        """A fault answered 503 to this session, so it may reconnect now."""
         chat = self.known(key.split("!")[0])
         if chat is not None:
             chat.was_503 = True
@@ -79,7 +79,7 @@ class Desk:
     # --- routing ----------------------------------------------------------------------------------------------------
 
     def request(self, chat: Chat, request: dict[str, Any]) -> None:
-        """ChasitorInit was understood: into the queue, or refused by an event."""
+        """Puts the chat into the queue, or refuses it by an event. ChasitorInit is valid already."""
         self._ledger.record("chat_requested", session=chat.id, user=request["visitorName"], details=request)
         for name in ("last", request["visitorName"], *self._aliases(request["prechatDetails"])):
             self._named[name] = chat
@@ -89,7 +89,7 @@ class Desk:
         chat.on_dequeue = lambda: self._waiting.subtract([button])
         failure = self._failure(request)
         if failure:
-            # A request that fails is never told of success first.
+            # A request that fails gets no ChatRequestSuccess before.
             chat.pending.clear()
             chat.end(failure, event="ChatRequestFail")
         elif self._settings.auto_accept:

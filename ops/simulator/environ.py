@@ -1,4 +1,4 @@
-"""The environment of a service whose neighbours are all the simulator's."""
+"""The environment variables of a service whose remote services are all simulated."""
 
 from __future__ import annotations
 

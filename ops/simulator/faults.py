@@ -1,4 +1,4 @@
-"""Faults on any path: what is answered, delayed, dropped or garbled, how often; and the gate that does it."""
+"""Faults on any path: which answers are replaced, delayed, dropped or garbled, how often; and the gate that does so."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What happens to the next `times` requests (0: to all) that match, after `skip` that pass unharmed.
 
     `path` is a glob over the whole path, `contains` a text in the body, `session` a Live Agent session id.
-    A `status` alone answers without acting; with `act` the neighbour acts first. `drop` closes the socket without an
-    answer, before or after acting. `garbage` acts and answers bytes that make no sense. `delay_s` is waited before
+    A `status` alone answers without acting; with `act` the service acts first. `drop` closes the socket without an
+    answer, before or after acting. `garbage` acts and answers random bytes. `delay_s` is waited before
     acting; with `act` or `drop: after`, after it.
     """
 
@@ -55,7 +55,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def acts(self) -> bool:
-        """Whether the neighbour does what it was asked."""
+        """Whether the request takes effect."""
         return self.drop != "before" and (self.act or self.drop == "after" or self.garbage or self.status == 0)
 
     @property
@@ -87,11 +87,11 @@ class Faults:
         self._armed.clear()
 
     def armed(self) -> list[Fault]:
-        """The faults that are still to come."""
+        """The faults that have not been used up."""
         return list(self._armed.values())
 
     def take(self, environ: Environ) -> Fault | None:
-        """The fault that this request meets, counted; None for most."""
+        """The fault for this request, which counts it; None if none matches."""
         if not self._armed or environ["PATH_INFO"].startswith("/control"):
             return None
         for fault in self._armed.values():
@@ -177,7 +177,7 @@ class Gate:
         return _spoilt(fault, answer)
 
     def _act(self, environ: Environ) -> Answer:
-        """Runs the application to its end and keeps what it says."""
+        """Runs the application and keeps its answer."""
         answer = Answer("", [], b"")
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> None:
@@ -191,7 +191,7 @@ class Gate:
         open_socket: socket.socket | None = environ.get("simulator.socket")
         if open_socket is not None:
             open_socket.shutdown(socket.SHUT_RDWR)
-        # What the server takes for a client that went away: it closes, and answers nothing.
+        # The server handles this error as a client that closed the connection: it sends nothing.
         raise BrokenPipeError(errno.EPIPE, "dropped on purpose")
 
 

@@ -1,4 +1,4 @@
-"""The ledger: everything that the neighbours accepted, in order, with the time; and waiting for it to change."""
+"""The ledger: everything that the simulated services accepted, in order, with its time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Ledger:
-    """Append-only. Tests read it through its questions and wait on it; no question scans the whole of it."""
+    """Append-only. Tests query it and wait for it to change. No query scans the whole ledger."""
 
     def __init__(self, limit: int = 200_000) -> None:
         self._limit = limit
@@ -100,11 +100,11 @@ class Ledger:
         return self._entries[start : start + limit]
 
     def last_number(self) -> int:
-        """The number of the newest entry, 0 when there is none."""
+        """The number of the newest entry; 0 while the ledger is empty."""
         return self._dropped + len(self._entries)
 
     def agent_texts(self, session: str = "") -> list[str]:
-        """What agents were shown, of one session id or visitor, or of all; repeats were not shown."""
+        """The texts that agents saw, of one session id or visitor, or of all. A repeated POST is not seen twice."""
         return [entry.text for entry in self._index.get(("agent_text", session), ())]
 
     def user_texts(self, user: str = "", *, repeats: bool = False) -> list[str]:

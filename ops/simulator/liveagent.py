@@ -50,7 +50,7 @@ class Doorkeeper:
         return chat
 
     def alive(self, req: Request, chat: Chat) -> None:
-        """Refuses the dead (403) and those that come with another affinity than the session's (503)."""
+        """Raises Refusal: 403 for a session that is gone, 503 for another affinity than the session's."""
         if chat.gone:
             raise Refusal(403, LOST)
         if chat.broken or req.get_header("X-LIVEAGENT-AFFINITY") != chat.affinity:

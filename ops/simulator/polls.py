@@ -85,7 +85,7 @@ def _watching(connection: Any, poll: Poll) -> Iterator[None]:
 
     def readable() -> None:
         if not _closed(connection):
-            # Bytes of a next request: there is nothing to see until this one is answered.
+            # These are bytes of the next request: the connection is open, so stop watching.
             watcher.stop()
             return
         poll.left = True
@@ -100,7 +100,7 @@ def _watching(connection: Any, poll: Poll) -> Iterator[None]:
 
 
 def _closed(connection: Any) -> bool:
-    # Past gevent's own socket object, which would wait, and nobody may wait in the hub.
+    # Take the socket below gevent's: gevent's recv would wait, and a callback of the hub must not wait.
     try:
         return not connection._sock.recv(1, socket.MSG_PEEK)
     except BlockingIOError:

@@ -16,10 +16,10 @@ from bridge.ops.simulator.scene import Scene
 
 
 class Handler(WSGIHandler):  # type: ignore[misc]  # gevent's servers carry no types
-    """Hands the application its connection: for polls whose client leaves, and for faults that drop it."""
+    """Passes the socket to the application: polls notice that a client left, and faults drop a connection."""
 
     def handle(self) -> None:
-        # Head and body go out in two pieces: held together by Nagle's rule they would take 40 ms.
+        # Head and body are sent separately: with Nagle's algorithm the body would wait for 40 ms.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().handle()
 
@@ -29,7 +29,7 @@ class Handler(WSGIHandler):  # type: ignore[misc]  # gevent's servers carry no t
         return environ
 
     def handle_error(self, kind: type[BaseException], error: BaseException, trace: TracebackType) -> None:
-        """As gevent's, but one who is stopped says nothing more: neighbours that die do not answer 500 first."""
+        """As gevent's, but a handler that `stop` kills answers nothing, like a service that dies."""
         if issubclass(kind, GreenletExit):
             self.close_connection = True
             return
@@ -37,10 +37,10 @@ class Handler(WSGIHandler):  # type: ignore[misc]  # gevent's servers carry no t
 
 
 class Simulator(Scene):
-    """Plays all neighbours. Its settings are those of SimulatorSettings: `Simulator(hold_s=2, auto_accept=True)`.
+    """Simulates all remote services. Takes the settings of SimulatorSettings: `Simulator(hold_s=2, auto_accept=True)`.
 
     Needs a process that gevent has patched. `start` returns at once; the port is `port`, the base address `url`.
-    It can be stopped and started again on the same port and remembers everything.
+    It can be stopped and started again on the same port and keeps its state.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, **settings: Any) -> None:

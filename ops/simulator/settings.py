@@ -1,4 +1,4 @@
-"""How the neighbours behave: one mutable struct that every part shares, changed only as a whole."""
+"""The simulator's settings: one mutable struct that all its parts share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 class SimulatorSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Times in seconds. What is empty among ids and tokens is not checked; everything else is.
 
-    The identities are those of `sandbox_settings`: the bridge in the sandbox and the simulator know each other.
+    The ids and tokens are those of `environ.py`, so the bridge of the sandbox can log in.
     """
 
     # Live Agent (liveagent.md, "What the simulator decides")

@@ -102,7 +102,7 @@ def test_while_the_bot_is_away_chats_end_and_it_is_told_once_it_is_back(far: Far
 
 
 @pytest.mark.redis
-def test_answers_that_neighbours_lose_make_nothing_come_twice(bench: Bench) -> None:
+def test_a_lost_answer_of_a_remote_service_causes_no_second_delivery(bench: Bench) -> None:
     talks = bench.talks(20)
     paths = ("*/Chasitor/ChatMessage", "/integrations/*/messages", "*/System/Messages")
     lost = [

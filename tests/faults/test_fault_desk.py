@@ -110,7 +110,7 @@ def desk(desk_bench: DeskBench) -> Iterator[DeskBench]:
 # --- storms -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_storm_of_empty_answers_is_met_with_one_question_a_second(desk: DeskBench) -> None:
+def test_polls_that_return_at_once_with_204_are_slowed_to_one_a_second(desk: DeskBench) -> None:
     talks = desk.talks(3)
     sessions = [desk.session(talk) for talk in talks]
     storms = [desk.simulator.add_fault(POLL, session=session, status=204, times=0) for session in sessions]
@@ -169,7 +169,7 @@ BREAKS: tuple[Callable[[DeskBench, Talk], None], ...] = (
 )
 
 
-def test_sessions_that_move_are_repaired_and_texts_come_in_order_and_once(desk: DeskBench) -> None:
+def test_sessions_that_answer_503_are_repaired_and_texts_arrive_in_order_and_once(desk: DeskBench) -> None:
     talks = desk.talks(len(BREAKS))
     talks.exchange()
     for talk, broken in zip(talks, BREAKS, strict=True):
@@ -210,7 +210,7 @@ def test_a_post_whose_answer_was_lost_is_known_by_its_number_in_the_conflict(des
     assert desk.simulator.agent_texts(talk.user).count(text) == 1
 
 
-def test_a_post_that_is_out_of_step_follows_the_number_that_the_desk_names(desk: DeskBench) -> None:
+def test_a_post_with_a_wrong_number_is_sent_again_with_the_number_that_the_desk_expects(desk: DeskBench) -> None:
     talks = desk.talks(2)
     behind, ahead = talks
     for talk, actual in ((behind, 0), (ahead, 7)):
@@ -224,7 +224,7 @@ def test_a_post_that_is_out_of_step_follows_the_number_that_the_desk_names(desk:
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_session_that_is_gone_ends_the_chat_where_everybody_can_see_it(desk: DeskBench) -> None:
+def test_a_session_that_is_gone_ends_the_chat_and_sets_the_bots_state(desk: DeskBench) -> None:
     talks = desk.talks()
     [talk] = talks
     desk.simulator.lose_session(talk.user)
@@ -275,7 +275,7 @@ def test_polls_that_are_answered_with_garbage_are_asked_again(desk: DeskBench) -
     talks.must_be_whole()
 
 
-def test_events_that_nobody_knows_are_survived(desk: DeskBench) -> None:
+def test_unknown_events_do_not_end_the_chat(desk: DeskBench) -> None:
     talks = desk.talks()
     [talk] = talks
     for kind, message in (
@@ -311,7 +311,7 @@ def test_connects_that_are_answered_with_garbage_make_one_case(desk: DeskBench) 
 # --- slow and broken connections --------------------------------------------------------------------------------------
 
 
-def test_answers_that_drip_or_are_cut_off_lose_nothing(desk: DeskBench) -> None:
+def test_answers_that_are_slow_or_cut_off_lose_nothing(desk: DeskBench) -> None:
     talks = desk.talks(4)
     talks.exchange()
     cut_post, cut_poll, slow_post, slow_poll = talks
@@ -358,7 +358,7 @@ SAYS_WAIT = {
 }
 
 
-def test_salesforce_that_says_wait_is_given_time_and_makes_one_case(desk: DeskBench) -> None:
+def test_retry_after_of_salesforce_is_obeyed_and_one_case_is_made(desk: DeskBench) -> None:
     names = [f"{name} {now_ms()}" for name in SAYS_WAIT]
     talks = desk.strangers(len(SAYS_WAIT))
     for name, answer in zip(names, SAYS_WAIT.values(), strict=True):

@@ -312,7 +312,7 @@ class Agent:
 
     @property
     def status(self) -> str:
-        """How the chat stands at the desk; empty while there is none."""
+        """How the chat stands at the desk; empty while the user has no chat."""
         chat = self._simulator.desk.named(self.who)
         return "" if chat is None else chat.status
 

@@ -139,7 +139,7 @@ def test_connect_without_a_token_says_so_in_the_documented_words(bot: Bot) -> No
 # --- tokens -----------------------------------------------------------------------------------------------------------
 
 
-def test_authenticate_gives_a_token_that_tells_its_role(bot: Bot) -> None:
+def test_authenticate_gives_a_token_that_holds_its_role(bot: Bot) -> None:
     for username, password, role in (
         ("yaloUser", "yalo-password", "YALO_ROLE"),
         ("salesforceUser", "salesforce-password", "SALESFORCE_ROLE"),
@@ -284,7 +284,7 @@ def test_context_looks_as_in_the_replaced_service(bot: Bot, user: BotUser) -> No
     }
 
 
-def test_the_context_of_somebody_who_said_nothing_is_empty(bot: Bot, user: BotUser) -> None:
+def test_the_context_of_an_unknown_user_is_empty(bot: Bot, user: BotUser) -> None:
     assert said(bot.call("GET", f"/v1/context/{user.id}")) == (200, [])
 
 
@@ -292,7 +292,7 @@ def test_the_context_of_somebody_who_said_nothing_is_empty(bot: Bot, user: BotUs
 
 
 @pytest.mark.parametrize("path", ["/v1/welcome", "/v1/live", "/v1/ready", "/v1/openapi.json"])
-def test_anybody_may_ask_how_the_service_is(bot: Bot, path: str) -> None:
+def test_the_health_routes_need_no_token(bot: Bot, path: str) -> None:
     assert said(bot.call("GET", path, token=""))[0] == 200
 
 
@@ -310,7 +310,7 @@ BAD_CONNECTS: dict[str, tuple[Json, list[str]]] = {
 
 
 @pytest.mark.parametrize(("body", "fields"), BAD_CONNECTS.values(), ids=BAD_CONNECTS.keys())
-def test_a_connect_that_is_wrong_is_told_every_fault(bot: Bot, body: Json, fields: list[str]) -> None:
+def test_a_wrong_connect_is_answered_with_every_fault(bot: Bot, body: Json, fields: list[str]) -> None:
     status, answer = said(bot.call("POST", "/v1/chats/connect", body))
     assert status == 400
     faults = answer["ErrorDescription"].removeprefix("Error validating payload : ").split("\n")
@@ -347,7 +347,7 @@ def bodies(services: Services) -> Iterator[list[bytes]]:
         ("/v1/authenticate", False),
     ],
 )
-def test_a_body_that_is_no_object_is_refused_and_harms_nobody(
+def test_a_body_that_is_not_an_object_is_refused_and_changes_nothing(
     bot: Bot, bodies: list[bytes], path: str, with_token: bool
 ) -> None:
     headers = {"Authorization": f"Bearer {bot.token}"} if with_token else {}

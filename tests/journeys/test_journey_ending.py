@@ -65,7 +65,7 @@ def test_what_the_user_wrote_before_the_chat_was_finished_still_reaches_the_agen
     user.must_go_back(SUCCESS)
 
 
-def test_where_there_is_no_chat_there_is_nothing_to_finish(bot: Bot, user: BotUser) -> None:
+def test_finish_without_a_chat_is_404(bot: Bot, user: BotUser) -> None:
     answer = bot.finish(user)
     assert (answer.status_code, answer.json()) == (
         404,
@@ -131,7 +131,7 @@ def test_a_chat_that_salesforce_refuses_is_a_timeout_and_the_caller_is_told_why(
     assert user.read() == []
 
 
-def test_the_timeout_state_does_not_overtake_the_bots_own_words(simulator: Simulator, user: BotUser) -> None:
+def test_the_timeout_state_does_not_overtake_the_bots_own_texts(simulator: Simulator, user: BotUser) -> None:
     user.wait_on_hold()
     simulator.fail(user.agent.who)
     user.must_go_back(TIMEOUT)
@@ -151,7 +151,7 @@ def test_when_salesforce_gives_no_answer_in_time_the_caller_is_told_and_it_is_a_
     assert not simulator.entries("chat_requested", user.name)
 
 
-def test_a_chat_whose_caller_gave_up_does_not_ring_an_agent_later(simulator: Simulator, serve: Serve) -> None:
+def test_a_chat_whose_caller_gave_up_is_not_offered_to_an_agent_later(simulator: Simulator, serve: Serve) -> None:
     bot = serve(IMPATIENT)
     user = bot.new_user()
     simulator.add_fault("*/System/SessionId", delay_s=1.8)
@@ -214,7 +214,7 @@ def test_in_production_a_restart_word_is_a_text_like_any_other(serve: Serve) -> 
     assert user.agent.status == "active"
 
 
-def test_a_leave_word_ends_the_chat_in_production_and_the_bot_is_left_alone(serve: Serve) -> None:
+def test_a_leave_word_ends_the_chat_in_production_and_sets_no_state(serve: Serve) -> None:
     user = serve(PRODUCTION).new_user().talk()
     user.say("quiero salir de dudas")
     user.say("Salir")

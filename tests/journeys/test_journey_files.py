@@ -32,7 +32,9 @@ KINDS = [
 ]
 
 
-def test_whatsapp_files_lie_at_the_case_and_the_agent_is_told(simulator: Simulator, user: BotUser) -> None:
+def test_whatsapp_files_are_attached_to_the_case_and_announced_to_the_agent(
+    simulator: Simulator, user: BotUser
+) -> None:
     user.talk()
     for kind, name, data, _ in KINDS:
         user.send_file(kind, simulator.add_file(name, data))
@@ -42,7 +44,7 @@ def test_whatsapp_files_lie_at_the_case_and_the_agent_is_told(simulator: Simulat
     assert user.read() == [WAIT]
 
 
-def test_a_file_is_linked_to_the_case_as_agreed(simulator: Simulator, user: BotUser) -> None:
+def test_a_file_is_linked_to_the_case_and_visible_to_all_users(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     user.send_file("image", f"{simulator.url}/media/photo.png")
     user.agent.must_read(IMAGE)
@@ -56,7 +58,7 @@ def test_a_file_is_linked_to_the_case_as_agreed(simulator: Simulator, user: BotU
     assert file["ContentLocation"] == "S"
 
 
-def test_several_messenger_attachments_lie_at_the_case_in_order(
+def test_several_messenger_attachments_are_attached_to_the_case_in_order(
     simulator: Simulator, messenger_user: MessengerUser
 ) -> None:
     messenger_user.talk()
@@ -95,7 +97,7 @@ def test_a_caption_names_the_file_and_is_a_message_of_its_own(simulator: Simulat
     assert file["PathOnClient"] == "Mi ticket  42  julio.png"
 
 
-def test_the_agent_is_told_the_name_where_the_operator_wants_it(simulator: Simulator, serve: Serve) -> None:
+def test_the_agent_reads_the_files_name_where_the_operator_wants_it(simulator: Simulator, serve: Serve) -> None:
     user = serve(PRODUCTION).new_user().talk()
     user.send_file("image", f"{simulator.url}/media/photo.png", caption="ticket")
     user.agent.must_read(f"{IMAGE} ticket", "ticket")
@@ -116,7 +118,7 @@ def test_texts_around_slow_files_keep_their_order(simulator: Simulator, user: Bo
     assert [content(simulator, file) for file in user.agent.files] == [PNG, PDF]
 
 
-def test_a_slow_file_does_not_hold_up_the_agent(simulator: Simulator, user: BotUser) -> None:
+def test_a_slow_file_does_not_delay_the_agents_texts(simulator: Simulator, user: BotUser) -> None:
     slow = simulator.add_file("slow.png", PNG, chunk_bytes=len(PNG), chunk_delay_s=0.8)
     user.talk()
     user.send_file("image", slow)
@@ -127,7 +129,7 @@ def test_a_slow_file_does_not_hold_up_the_agent(simulator: Simulator, user: BotU
     user.agent.must_read(IMAGE)
 
 
-def test_a_file_sent_twice_by_a_repeated_webhook_lies_at_the_case_once(simulator: Simulator, user: BotUser) -> None:
+def test_a_file_sent_twice_by_a_repeated_webhook_is_attached_once(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     user.hook(user.send_file("image", f"{simulator.url}/media/photo.png"))
     user.say("fin")
@@ -140,7 +142,7 @@ def test_a_file_sent_twice_by_a_repeated_webhook_lies_at_the_case_once(simulator
 WORDS = [("image", "Imagen no enviada"), ("document", "Archivo no enviado"), ("audio", "Audio no enviado")]
 
 
-def test_files_that_cannot_be_fetched_are_told_to_the_user_and_the_texts_go_on(
+def test_the_user_learns_of_files_that_cannot_be_fetched_and_the_texts_go_on(
     simulator: Simulator, user: BotUser
 ) -> None:
     user.talk()
@@ -153,7 +155,7 @@ def test_files_that_cannot_be_fetched_are_told_to_the_user_and_the_texts_go_on(
     assert user.agent.files == []
 
 
-def test_a_file_that_is_too_large_is_not_taken(simulator: Simulator, serve: Serve) -> None:
+def test_a_file_that_is_too_large_is_refused(simulator: Simulator, serve: Serve) -> None:
     user = serve(PRODUCTION).new_user().talk()
     user.send_file("image", simulator.add_file("large.png", PNG + bytes(5000)))
     user.send_file("image", simulator.add_file("endless.png", PNG + bytes(3000), chunk_bytes=1000, repeat=1000))
@@ -162,7 +164,7 @@ def test_a_file_that_is_too_large_is_not_taken(simulator: Simulator, serve: Serv
     user.must_read(WAIT, "Imagen no enviada", "Imagen no enviada")
 
 
-def test_a_file_from_a_host_that_is_not_allowed_is_never_asked_for(simulator: Simulator, user: BotUser) -> None:
+def test_a_file_from_a_host_that_is_not_allowed_is_never_requested(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     elsewhere = simulator.url.replace("127.0.0.1", "127.0.0.2")
     fetched = len(simulator.entries("media_fetched"))
@@ -197,7 +199,7 @@ def test_a_file_that_salesforce_refuses_leaves_nothing_behind(simulator: Simulat
     assert len(simulator.records("ContentVersion")) == versions
 
 
-def test_a_host_that_fails_for_a_moment_is_asked_again(simulator: Simulator, user: BotUser) -> None:
+def test_a_download_that_fails_once_is_tried_again(simulator: Simulator, user: BotUser) -> None:
     simulator.add_fault("/media/photo.png", status=503, times=1)
     user.talk()
     user.send_file("image", f"{simulator.url}/media/photo.png")
@@ -205,7 +207,7 @@ def test_a_host_that_fails_for_a_moment_is_asked_again(simulator: Simulator, use
     assert user.read() == [WAIT]
 
 
-def test_an_upload_whose_answer_is_lost_is_told_once(simulator: Simulator, user: BotUser) -> None:
+def test_an_upload_whose_answer_is_lost_is_announced_once(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.add_fault("/salesforce/services/data/*/composite", contains="ContentVersion", status=500, times=1)
     user.send_file("image", f"{simulator.url}/media/photo.png")

@@ -76,7 +76,7 @@ def test_without_context_the_agent_reads_the_welcome_first(simulator: Simulator,
     await_equal(simulator, user.agent.read, [welcome(user), "hola"])
 
 
-def test_context_comes_in_the_order_of_its_time_however_late_it_was_delivered(
+def test_context_is_in_the_order_of_its_timestamps_however_late_it_was_delivered(
     simulator: Simulator, user: BotUser
 ) -> None:
     later, earlier = now_ms() - HOUR_MS, now_ms() - 2 * HOUR_MS
@@ -101,7 +101,7 @@ def test_a_file_in_the_context_is_shown_by_its_caption_and_address(user: BotUser
     assert user.agent.read()[0].endswith(f":mi ticket {url}\n\n")
 
 
-def test_the_words_and_the_time_zone_are_the_operators(serve: Serve) -> None:
+def test_the_operator_sets_the_sentences_and_the_time_zone(serve: Serve) -> None:
     user = serve(PRODUCTION).new_user()
     said = now_ms() - HOUR_MS
     user.hook(user.text_body("hola", at_ms=said))

@@ -112,12 +112,14 @@ def test_the_bot_may_ask_for_a_person_account_itself(simulator: Simulator, user:
     assert user.agent.contact["Id"] == account["PersonContactId"]
 
 
-def test_a_blocked_contact_may_chat_where_the_operator_does_not_care(simulator: Simulator, user: BotUser) -> None:
+def test_a_blocked_contact_may_chat_where_blocking_is_switched_off(simulator: Simulator, user: BotUser) -> None:
     simulator.seed_contact(Email=user.email, blocked=True)
     user.talk()
 
 
-def test_a_contact_that_is_not_blocked_may_chat_where_blocking_is_heeded(simulator: Simulator, serve: Serve) -> None:
+def test_a_contact_that_is_not_blocked_may_chat_where_blocking_is_switched_on(
+    simulator: Simulator, serve: Serve
+) -> None:
     user = serve(PRODUCTION).new_user()
     simulator.seed_contact(Email=user.email, blocked=False)
     user.talk()
@@ -135,7 +137,7 @@ PHONES = {
 }
 
 
-def test_of_a_long_phone_number_the_first_code_that_leaves_ten_digits_is_cut(serve: Serve) -> None:
+def test_the_first_country_code_that_leaves_ten_digits_is_cut_off_a_long_number(serve: Serve) -> None:
     bot = serve(PRODUCTION)
 
     def journey(phone: str, kept: str) -> None:
@@ -168,7 +170,7 @@ def test_a_search_that_fails_makes_no_contact_and_no_chat(simulator: Simulator, 
     assert not simulator.entries("chat_requested", user.name)
 
 
-def test_quotes_in_a_search_are_taken_as_letters(simulator: Simulator, serve: Serve) -> None:
+def test_quotes_in_a_search_are_escaped(simulator: Simulator, serve: Serve) -> None:
     bot = serve(PRODUCTION)
     simulator.seed_contact(Email="victim@example.com", Loyalty__c="secret")
     user = bot.new_user(email="o'brien@example.com", name='Conan O\'Brien \\ "hijo"')
@@ -179,7 +181,7 @@ def test_quotes_in_a_search_are_taken_as_letters(simulator: Simulator, serve: Se
     assert again.agent.contact["Id"] == user.agent.contact["Id"]
 
 
-def test_a_name_that_looks_like_a_reference_stays_a_name(user: BotUser) -> None:
+def test_a_name_that_looks_like_a_composite_reference_is_stored_as_it_is(user: BotUser) -> None:
     user.name = f"@{{ref.id}} {user.id}"
     user.wait_on_hold(description="@{search1.records[0].Id}")
     assert user.agent.contact["LastName"] == user.name
@@ -189,7 +191,7 @@ def test_a_name_that_looks_like_a_reference_stays_a_name(user: BotUser) -> None:
 # --- the case ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_case_is_opened_as_agreed(simulator: Simulator, user: BotUser) -> None:
+def test_a_case_has_the_fields_that_the_org_expects(simulator: Simulator, user: BotUser) -> None:
     user.wait_on_hold()
     case = user.agent.case
     names = ("RecordTypeId", "ContactId", "OwnerId", "Subject", "Description", "Origin", "Status", "Priority")
@@ -246,7 +248,7 @@ def test_the_flow_chooses_the_subject_the_queue_and_the_owner(serve: Serve) -> N
     together({f"{flow[0]} {flow[1]}": partial(journey, *flow) for flow in FLOWS})
 
 
-def test_a_flow_without_a_queue_for_the_provider_is_refused_in_words(simulator: Simulator, serve: Serve) -> None:
+def test_a_flow_without_a_queue_for_the_provider_is_refused_with_a_sentence(simulator: Simulator, serve: Serve) -> None:
     bot = serve(PRODUCTION)
     user = bot.new_user()
     answer = bot.connect(user, motive="only-messenger")
@@ -256,7 +258,7 @@ def test_a_flow_without_a_queue_for_the_provider_is_refused_in_words(simulator: 
     assert not simulator.entries("chat_requested", user.name)
 
 
-def test_a_case_that_salesforce_refuses_is_told_in_its_words(simulator: Simulator, user: BotUser) -> None:
+def test_the_answer_quotes_why_salesforce_refused_the_case(simulator: Simulator, user: BotUser) -> None:
     simulator.configure(missing_fields=["Origin"])
     answer = user.bot.connect(user)
     assert answer.status_code == 502
@@ -267,7 +269,7 @@ def test_a_case_that_salesforce_refuses_is_told_in_its_words(simulator: Simulato
 # --- the request at the desk ------------------------------------------------------------------------------------------
 
 
-def test_the_chat_is_requested_to_the_letter(user: BotUser) -> None:
+def test_chasitor_init_has_exactly_the_expected_body(user: BotUser) -> None:
     user.wait_on_hold()
     request, case, contact = user.agent.request, user.agent.case["Id"], user.agent.contact["Id"]
 
@@ -329,7 +331,7 @@ def test_a_token_that_expires_between_two_steps_is_replaced(simulator: Simulator
     assert len(user.agent.cases) == 1
 
 
-def test_a_token_that_expired_during_the_talk_does_not_cost_a_file(simulator: Simulator, user: BotUser) -> None:
+def test_a_file_is_attached_though_the_token_expired_during_the_chat(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.expire_tokens()
     user.send_file("image", f"{simulator.url}/media/photo.png")
@@ -353,13 +355,13 @@ def test_the_bridge_logs_in_by_a_signed_assertion_where_there_is_a_key(simulator
     assert logins(simulator, JWT_GRANT) >= 1
 
 
-def test_the_token_is_kept_warm_on_schedule(simulator: Simulator, serve: Serve) -> None:
+def test_the_token_is_refreshed_on_schedule(simulator: Simulator, serve: Serve) -> None:
     serve(SIGNED)
     before = logins(simulator, JWT_GRANT)
     simulator.wait_for(lambda: logins(simulator, JWT_GRANT) > before, 5)
 
 
-def test_an_expired_password_is_told_and_not_tried_again_and_again(simulator: Simulator, user: BotUser) -> None:
+def test_an_expired_password_is_reported_and_not_tried_again_and_again(simulator: Simulator, user: BotUser) -> None:
     simulator.configure(password_expired=True)
     before = simulator.requests(status=403)
     answer = user.bot.connect(user)
@@ -369,7 +371,7 @@ def test_an_expired_password_is_told_and_not_tried_again_and_again(simulator: Si
     user.must_go_back("from-sf-timeout")
 
 
-def test_a_login_that_is_refused_is_told_without_a_secret(simulator: Simulator, user: BotUser) -> None:
+def test_a_login_that_is_refused_is_logged_without_a_secret(simulator: Simulator, user: BotUser) -> None:
     user.bot.new_user().wait_on_hold()
     simulator.configure(password="another")
     simulator.expire_tokens()

@@ -136,7 +136,7 @@ SPOKEN: list[tuple[str, Any, str]] = [
 ]
 
 
-def test_what_is_no_text_becomes_a_line_that_the_agent_can_read(user: BotUser) -> None:
+def test_a_message_without_text_becomes_a_line_that_the_agent_can_read(user: BotUser) -> None:
     user.talk()
     for kind, content, _ in SPOKEN:
         user.send(kind, content)
@@ -170,7 +170,7 @@ def test_an_echo_of_the_messenger_bot_is_not_shown_to_the_agent(messenger_user: 
 # --- what else the desk says ------------------------------------------------------------------------------------------
 
 
-def test_the_agents_typing_is_kept_off_the_wire(simulator: Simulator, user: BotUser) -> None:
+def test_the_agents_typing_is_not_sent_to_the_user(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.types(user.agent.who)
     simulator.types(user.agent.who, stops=True)
@@ -178,7 +178,7 @@ def test_the_agents_typing_is_kept_off_the_wire(simulator: Simulator, user: BotU
     user.must_read(WAIT, "listo")
 
 
-def test_a_transfer_to_another_agent_is_told_and_the_talk_goes_on(simulator: Simulator, user: BotUser) -> None:
+def test_a_transfer_to_another_agent_is_announced_and_the_chat_goes_on(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.transfer(user.agent.who)
     user.must_read(WAIT, TRANSFERRED)
@@ -188,7 +188,7 @@ def test_a_transfer_to_another_agent_is_told_and_the_talk_goes_on(simulator: Sim
     user.must_read(WAIT, TRANSFERRED, "soy Luis")
 
 
-def test_a_transfer_to_a_queue_is_told_and_the_next_agent_reads_what_was_written_meanwhile(
+def test_a_transfer_to_a_queue_is_announced_and_the_next_agent_reads_what_was_written_meanwhile(
     simulator: Simulator, user: BotUser
 ) -> None:
     user.talk()
@@ -202,14 +202,14 @@ def test_a_transfer_to_a_queue_is_told_and_the_next_agent_reads_what_was_written
     assert TRANSFERRED in user.read()
 
 
-def test_a_transfer_to_a_queue_is_not_told_as_a_lost_connection(simulator: Simulator, user: BotUser) -> None:
+def test_a_transfer_to_a_queue_is_not_announced_as_a_lost_connection(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.transfer(user.agent.who, to_queue=True)
     simulator.wait_for(lambda: len(user.read()) == 2)
     assert user.read() == [WAIT, TRANSFERRING]
 
 
-def test_an_agent_who_loses_the_connection_is_told_and_another_may_take_over(
+def test_an_agents_lost_connection_is_announced_and_another_agent_may_take_over(
     simulator: Simulator, user: BotUser
 ) -> None:
     user.talk()
@@ -222,7 +222,7 @@ def test_an_agent_who_loses_the_connection_is_told_and_another_may_take_over(
     user.agent.must_read("sigo aquí")
 
 
-def test_a_file_that_the_agent_offers_is_told_in_words(simulator: Simulator, user: BotUser) -> None:
+def test_a_file_that_the_agent_offers_is_announced_as_text(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.request_file(user.agent.who)
     user.must_read(WAIT, FILE)

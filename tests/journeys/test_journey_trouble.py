@@ -36,7 +36,7 @@ POLL_FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_poll_that_fails_costs_no_text_and_repeats_none(simulator: Simulator, bot: Bot) -> None:
+def test_a_failed_poll_loses_and_repeats_no_text(simulator: Simulator, bot: Bot) -> None:
     def journey(user: BotUser, fault: dict[str, Any]) -> None:
         user.talk()
         armed = simulator.add_fault(POLL, session=user.agent.session, **fault)
@@ -60,7 +60,7 @@ def test_the_chat_goes_on_after_polls_that_brought_nothing(simulator: Simulator,
     user.must_read(WAIT, "sigo aquí")
 
 
-def test_unknown_and_senseless_events_are_survived(simulator: Simulator, user: BotUser) -> None:
+def test_unknown_and_malformed_events_do_not_end_the_chat(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     for kind, message in (
         ("RichMessage", {"type": "ChatWindowMenu", "items": [{"text": "Sí"}]}),
@@ -117,7 +117,7 @@ def test_a_text_that_fails_is_sent_again_under_its_number_and_read_once(
     together({name: partial(journey, bot.new_user(), fault) for name, fault in POST_FAULTS.items()})
 
 
-def test_a_number_that_the_desk_does_not_expect_is_put_right(simulator: Simulator, user: BotUser) -> None:
+def test_a_sequence_number_that_the_desk_does_not_expect_is_corrected(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.chat(user.agent.who).number = 7
     user.say("uno")
@@ -126,7 +126,7 @@ def test_a_number_that_the_desk_does_not_expect_is_put_right(simulator: Simulato
     assert user.agent.numbers()[-2:] == [8, 9]
 
 
-def test_a_text_that_the_desk_will_never_take_does_not_hold_up_the_others(simulator: Simulator, user: BotUser) -> None:
+def test_a_text_that_the_desk_refuses_for_good_does_not_delay_the_others(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.add_fault(NOUN, session=user.agent.session, contains="imposible", status=400, times=0)
     user.say("uno")
@@ -136,7 +136,7 @@ def test_a_text_that_the_desk_will_never_take_does_not_hold_up_the_others(simula
     end_well(user)
 
 
-def test_a_text_that_the_desk_will_never_take_is_told_to_the_user(simulator: Simulator, user: BotUser) -> None:
+def test_the_user_learns_of_a_text_that_the_desk_refuses_for_good(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.add_fault(NOUN, session=user.agent.session, contains="imposible", status=400, times=0)
     user.say("imposible")
@@ -322,7 +322,7 @@ def test_a_delivery_whose_answer_is_lost_is_repeated_under_the_same_id(simulator
     assert len(set(ids)) == 3
 
 
-def test_a_text_that_the_channel_will_never_take_does_not_hold_up_the_others(
+def test_a_text_that_the_channel_refuses_for_good_does_not_delay_the_others(
     simulator: Simulator, messenger_user: MessengerUser
 ) -> None:
     messenger_user.talk()
@@ -332,7 +332,7 @@ def test_a_text_that_the_channel_will_never_take_does_not_hold_up_the_others(
     end_well(messenger_user)
 
 
-def test_one_users_trouble_is_no_other_users(simulator: Simulator, bot: Bot) -> None:
+def test_one_users_failing_deliveries_do_not_delay_another_user(simulator: Simulator, bot: Bot) -> None:
     unlucky, lucky = bot.new_user().talk(), bot.new_user().talk()
     simulator.add_fault(MESSAGES, contains=unlucky.id, delay_s=2.0)
     simulator.add_fault(NOUN, session=unlucky.agent.session, delay_s=2.0)
@@ -358,7 +358,7 @@ BOT_FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_bot_that_cannot_be_told_at_first_is_told_again(simulator: Simulator, bot: Bot) -> None:
+def test_a_bot_state_that_fails_at_first_is_set_again(simulator: Simulator, bot: Bot) -> None:
     def journey(user: BotUser, fault: dict[str, Any]) -> None:
         user.talk()
         simulator.add_fault("/botrunner/*", contains=user.id, **fault)
@@ -367,9 +367,7 @@ def test_a_bot_that_cannot_be_told_at_first_is_told_again(simulator: Simulator, 
     together({name: partial(journey, bot.new_user(), fault) for name, fault in BOT_FAULTS.items()})
 
 
-def test_a_bot_that_will_not_be_told_does_not_keep_the_user_from_a_new_chat(
-    simulator: Simulator, user: BotUser
-) -> None:
+def test_a_bot_state_that_always_fails_does_not_prevent_a_new_chat(simulator: Simulator, user: BotUser) -> None:
     user.talk()
     simulator.add_fault("/botrunner/*", contains=user.id, status=400, times=0)
     user.agent.end()

@@ -76,7 +76,7 @@ def test_the_place_in_the_queue_is_told_no_more_often_than_every_minute(simulato
     user.must_read(WAIT, "hola")
 
 
-def test_an_interval_of_nought_switches_the_queue_off(simulator: Simulator, serve: Serve) -> None:
+def test_an_interval_of_0_switches_queue_updates_off(simulator: Simulator, serve: Serve) -> None:
     user = serve(IMPATIENT).new_user().wait_on_hold()
     simulator.queue_update(user.agent.who, position=2)
     user.must_go_back("from-sf-timeout")
@@ -86,7 +86,7 @@ def test_an_interval_of_nought_switches_the_queue_off(simulator: Simulator, serv
 # --- waiting ends -----------------------------------------------------------------------------------------------------
 
 
-def test_after_max_wait_the_bridge_gives_up_and_no_agent_is_rung_any_more(serve: Serve) -> None:
+def test_after_max_wait_the_bridge_gives_up_and_cancels_the_request(serve: Serve) -> None:
     bot = serve(IMPATIENT)
     user = bot.new_user().wait_on_hold()
     user.say("¿hola?")
@@ -95,7 +95,7 @@ def test_after_max_wait_the_bridge_gives_up_and_no_agent_is_rung_any_more(serve:
     assert user.context() == ["¿hola?"]
 
 
-def test_an_agent_who_came_in_time_is_not_cut_short_by_max_wait(simulator: Simulator, serve: Serve) -> None:
+def test_max_wait_does_not_end_a_chat_that_has_an_agent(simulator: Simulator, serve: Serve) -> None:
     bot = serve(IMPATIENT)
     talking = bot.new_user().talk()
     # Somebody who comes later and waits in vain shows that the first one's time is over, too.
@@ -114,7 +114,7 @@ def test_without_max_wait_the_user_waits_as_long_as_it_takes(simulator: Simulato
     user.agent.must_read("por fin")
 
 
-def test_a_chat_that_the_desk_ends_for_want_of_an_agent_is_a_timeout(bot: Bot) -> None:
+def test_a_chat_that_the_desk_ends_because_no_agent_came_is_a_timeout(bot: Bot) -> None:
     def journey(reason: str) -> None:
         user = bot.new_user().wait_on_hold()
         user.agent.end(reason)
@@ -133,7 +133,7 @@ def test_finishing_a_chat_on_hold_ends_it_at_the_desk_and_keeps_what_was_written
     assert user.context() == ["me canso de esperar"]
 
 
-def test_a_leave_word_ends_the_wait_and_the_bot_is_left_alone(serve: Serve) -> None:
+def test_a_leave_word_ends_the_wait_and_sets_no_state(serve: Serve) -> None:
     user = serve(PRODUCTION).new_user().wait_on_hold()
     user.say("  SALIR ")
     user.must_be_free()

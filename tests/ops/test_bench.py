@@ -83,7 +83,7 @@ def test_a_closed_loop_asks_as_often_as_it_was_told(slow: Slow) -> None:
     assert len({json.loads(body)["id"] for body in slow.bodies}) == 50
 
 
-def test_an_open_loop_charges_a_pause_to_everybody_who_was_due_in_it(slow: Slow) -> None:
+def test_an_open_loop_counts_a_pause_for_every_request_that_was_due_in_it(slow: Slow) -> None:
     slow.pause_s = 0.5
     result = run(job(slow.port, requests=100, rate=100.0))
     late = sum(sent.answered_ns - sent.due_ns > 100_000_000 for sent in result.sent)

@@ -38,7 +38,7 @@ def test_serve_without_settings_lists_every_fault_and_ends_with_2() -> None:
     assert f"  - {UNDERSCORE}SECRET_KEY is required, but not set; example: " in ended.stderr
 
 
-def test_serve_tells_what_a_mistyped_variable_may_have_meant() -> None:
+def test_serve_suggests_the_variable_that_a_mistyped_one_may_mean() -> None:
     environ = sandbox_environ("http://127.0.0.1:9")
     environ[f"{UNDERSCORE}SECRETKEY"] = environ.pop(f"{UNDERSCORE}SECRET_KEY")
     ended = bridge("serve", **environ)
@@ -53,7 +53,7 @@ def test_the_options_of_serve_beat_the_settings_and_are_checked_as_they_are() ->
     assert bridge("serve", "--bind", "8080", **environ).returncode == 2
 
 
-def test_gunicorn_itself_tells_the_same_faults() -> None:
+def test_gunicorn_itself_reports_the_same_faults() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "gunicorn", "-c", "ops/gunicorn_conf.py"],
         cwd=ROOT,

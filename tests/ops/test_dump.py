@@ -101,7 +101,7 @@ def test_what_dead_workers_left_is_removed_and_what_the_living_hold_is_not(folde
     opened.stop()
 
 
-def test_a_snapshot_that_fails_is_told_and_the_socket_lives_on(folder: Path) -> None:
+def test_a_snapshot_that_fails_is_reported_and_the_socket_stays_open(folder: Path) -> None:
     answers = iter([SNAPSHOT])
     opened = OpsSocket(folder, 8080, lambda: next(answers))
     opened.start()
@@ -110,7 +110,7 @@ def test_a_snapshot_that_fails_is_told_and_the_socket_lives_on(folder: Path) -> 
     opened.stop()
 
 
-def test_a_worker_that_does_not_answer_is_told_beside_the_others(
+def test_a_worker_that_does_not_answer_is_reported_beside_the_others(
     ops_socket: OpsSocket, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (ops_socket.path.parent / "bridge-8080-1.sock").touch()

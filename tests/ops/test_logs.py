@@ -125,7 +125,7 @@ def test_no_secret_reaches_the_log(machine: Log, terminal: Log, told: str, secre
         assert "***" in log.lines[0]
 
 
-def test_what_is_no_secret_stays(machine: Log) -> None:
+def test_text_that_is_not_secret_is_logged_as_it_is(machine: Log) -> None:
     told = "POST https://x/chat/rest/Chasitor/ChatMessage 409 sequence=3 ack=12 chat 5f1c-22 user 521*****599"
     machine.logger.info(told)
     assert machine.document["message"] == told

@@ -106,7 +106,7 @@ def in_order(text: str, *parts: str) -> bool:
 # --- the story --------------------------------------------------------------------------------------------------------
 
 
-def test_the_story_is_told_whole_and_nothing_is_left_of_it(folder: Path) -> None:
+def test_the_whole_story_is_printed_and_nothing_is_left_of_it(folder: Path) -> None:
     with playing(folder) as played:
         assert played.process.wait(timeout=50) == 0
     assert in_order(
@@ -285,7 +285,7 @@ def test_what_is_to_be_pasted_is_never_broken(monkeypatch: pytest.MonkeyPatch) -
     assert out.getvalue() == "  curl " + "x" * 200 + "\n"
 
 
-def test_words_are_shown_as_they_are_and_not_as_markup() -> None:
+def test_texts_are_shown_as_they_are_and_not_as_markup() -> None:
     out = StringIO()
     Narrator(out).said("Ana", "Eduardo", "[bold]:smile: [/nothing]")
     assert "[bold]:smile: [/nothing]" in out.getvalue()

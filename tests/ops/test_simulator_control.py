@@ -242,7 +242,7 @@ def test_fault_can_be_meant_for_one_session(simulator: Simulator, chatting: Visi
     assert chatting.poll().status_code == 500
 
 
-def test_slow_neighbour_is_slow(simulator: Simulator) -> None:
+def test_a_delayed_answer_is_late(simulator: Simulator) -> None:
     simulator.add_fault("*/messages", delay_s=5)
     with pytest.raises(requests.Timeout):
         requests.post(f"{simulator.url}{WA}/messages", json=whatsapp(), timeout=0.2)

@@ -105,7 +105,7 @@ def test_second_chat_of_a_button_stands_behind_the_first(simulator: Simulator, v
         ({"prechatEntities": [entity("Case", "Id"), entity("Contact", "ContactId")]}, "prechatEntities.Case"),
     ],
 )
-def test_request_for_a_chat_is_checked_to_the_letter(visitor: Visitor, changes: dict[str, Any], wrong: str) -> None:
+def test_chasitor_init_is_checked_field_by_field(visitor: Visitor, changes: dict[str, Any], wrong: str) -> None:
     answer = visitor.init(**changes)
     assert answer.status_code == 400
     properties = [fault["property"] for fault in answer.json()["details"]]
@@ -169,7 +169,7 @@ def test_number_out_of_order_is_409_with_the_last_one_taken(
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"text": 5}', b'{"text": ""}', b'{"text": null}', b'{"t": "x"}'])
-def test_text_that_is_none_is_400_with_the_property(talking: Visitor, body: bytes) -> None:
+def test_chat_message_without_text_is_400_and_names_the_property(talking: Visitor, body: bytes) -> None:
     answer = talking.http.post(f"{talking.rest}/Chasitor/ChatMessage", data=body, headers=talking.headers)
     assert answer.status_code == 400
     assert answer.json()["details"]
@@ -466,14 +466,14 @@ def availability(simulator: Simulator, **changes: str) -> requests.Response:
     return requests.get(url, params=query | changes, headers={"X-LIVEAGENT-API-VERSION": "48"})
 
 
-def test_closed_button_is_told_by_silence(simulator: Simulator) -> None:
+def test_a_closed_button_is_missing_from_the_availability(simulator: Simulator) -> None:
     simulator.configure(closed_buttons=["573000000000002"])
     results = availability(simulator).json()["messages"][0]["message"]["results"]
     assert [result.get("isAvailable", False) for result in results] == [True, False]
     assert "isAvailable" not in results[1]
 
 
-def test_moved_org_is_sent_to_another_server(simulator: Simulator) -> None:
+def test_a_moved_org_answers_switch_server(simulator: Simulator) -> None:
     simulator.configure(switch_server="https://d.la2.example/chat")
     message = availability(simulator).json()["messages"][0]
     assert message == {"type": "SwitchServer", "message": {"newUrl": "https://d.la2.example/chat"}}

@@ -104,7 +104,9 @@ def test_password_grant_wants_password_and_security_token(simulator: Simulator) 
         ({"grant_type": "magic"}, "unsupported_grant_type", "grant type not supported"),
     ],
 )
-def test_wrong_login_is_told_apart(running: Simulator, changes: dict[str, str], error: str, description: str) -> None:
+def test_each_wrong_login_has_its_own_error(
+    running: Simulator, changes: dict[str, str], error: str, description: str
+) -> None:
     answer = login(running, PASSWORD | changes)
     assert answer.status_code == 400
     assert answer.json() == {"error": error, "error_description": description}
@@ -168,7 +170,7 @@ def test_expired_token_is_401_until_the_next_login(simulator: Simulator, api: Ap
     ("header", "expected"),
     [("Bearer ", "INVALID_AUTH_HEADER"), ("Basic x", "INVALID_AUTH_HEADER"), ("Bearer x", "INVALID_SESSION_ID")],
 )
-def test_senseless_bearer_is_401(running: Simulator, header: str, expected: str) -> None:
+def test_malformed_bearer_is_401(running: Simulator, header: str, expected: str) -> None:
     url = f"{running.url}/salesforce{ROOT}/query"
     answer = requests.get(url, params={"q": "SELECT Id FROM Case"}, headers={"Authorization": header})
     assert (answer.status_code, code(answer)) == (401, expected)
@@ -436,7 +438,7 @@ def test_without_all_or_none_only_dependants_are_skipped(simulator: Simulator, a
     assert simulator.records("Case") == []
 
 
-def test_reference_into_an_empty_result_leads_nowhere(api: Api) -> None:
+def test_reference_into_an_empty_result_is_refused(api: Api) -> None:
     soql = "SELECT+Id+FROM+Contact+WHERE+Email='nobody@example.com'"
     case = {"Status": "Nuevo", "ContactId": "@{found.records[0].Id}"}
     answers = api.composite(part("GET", f"/query?q={soql}", "found"), part("POST", "/sobjects/Case", "case", case))

@@ -13,7 +13,7 @@ from bridge.ops import wsgi
 from bridge.ops.simulator.environ import sandbox_environ
 
 
-def test_a_request_before_the_start_is_told_to_come_back() -> None:
+def test_a_request_before_the_start_is_answered_503_with_retry_after() -> None:
     told: list[Any] = []
     body = b"".join(wsgi.application({}, lambda status, headers: told.extend((status, dict(headers)))))
     assert told[0].startswith("503 ")
@@ -21,7 +21,7 @@ def test_a_request_before_the_start_is_told_to_come_back() -> None:
     assert set(json.loads(body)) == {"ErrorDescription"}
 
 
-def test_stopping_what_never_started_is_no_fault() -> None:
+def test_stopping_before_the_start_raises_nothing() -> None:
     wsgi.stop()
     wsgi.stop()
 
