@@ -21,9 +21,12 @@ def test_a_request_before_the_start_is_answered_503_with_retry_after() -> None:
     assert set(json.loads(body)) == {"ErrorDescription"}
 
 
-def test_stopping_before_the_start_raises_nothing() -> None:
+def test_stopping_before_the_start_changes_nothing() -> None:
     wsgi.stop()
     wsgi.stop()
+    status: list[str] = []
+    list(wsgi.application({}, lambda line, headers: status.append(line)))
+    assert status[0].startswith("503 ")
 
 
 def test_the_master_clears_up_behind_a_dead_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,15 @@ def test_a_start_frees_what_the_dead_of_this_host_held_and_nothing_of_the_living
         alive.end()
 
 
-@pytest.mark.parametrize("settings", [{}, {"redis_address": "127.0.0.1:1"}], ids=["embedded", "no store"])
-def test_clearing_up_without_a_store_harms_nobody(settings: dict[str, str]) -> None:
-    free_leases_of(make_settings(**settings), 1)
-    free_leases_of_the_dead(make_settings(**settings))
+def test_on_the_embedded_store_no_lease_is_freed_and_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    free_leases_of(make_settings(), 1)
+    free_leases_of_the_dead(make_settings())
+    assert caplog.records == []
+
+
+def test_without_redis_it_is_logged_that_the_leases_expire_by_themselves(caplog: pytest.LogCaptureFixture) -> None:
+    settings = make_settings(redis_address="127.0.0.1:1")
+    free_leases_of(settings, 1)
+    free_leases_of_the_dead(settings)
+    warnings = [record.getMessage() for record in caplog.records if record.name == "bridge.workers"]
+    assert [line.split(";")[0] for line in warnings] == ["worker 1 is gone", "starting"]
