@@ -47,13 +47,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bridge", "bridge.chat", "bridge.settings", "bridge.codecs", "bridge.settings.wiring", "bridge.actors",
         "bridge.actors.store", "bridge.actors.inbox", "bridge.actors.outbound", "bridge.actors.system", "bridge.http",
     },
+    "bridge.ops.migration": {"bridge", "bridge.settings", "bridge.ops"},
+    "bridge.ops.mutants": set(),
     "bridge.ops.simulator": {"bridge", "bridge.settings", "bridge.ops"},
     "bridge.ops.endurance": {"bridge", "bridge.settings", "bridge.ops", "bridge.ops.simulator"},
     "bridge.ops.bench": {"bridge", "bridge.settings", "bridge.ops", "bridge.ops.simulator", "bridge.ops.endurance"},
     "bridge.ops.demo": {"bridge", "bridge.settings", "bridge.ops", "bridge.ops.simulator"},
     "bridge.ops.cli": {
         "bridge", "bridge.settings", "bridge.ops", "bridge.ops.simulator", "bridge.ops.endurance", "bridge.ops.bench",
-        "bridge.ops.demo",
+        "bridge.ops.demo", "bridge.ops.migration",
     },
 }  # fmt: skip
 # These parts have no folders besides those in the plan.
