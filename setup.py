@@ -6,7 +6,7 @@ from setuptools import setup
 
 FOLDERS = {
     "actors": ("chats", "inbox", "store", "outbound"),
-    "ops": ("bench", "demo", "endurance", "migration", "simulator"),
+    "ops": ("bench", "demo", "endurance", "migration", "mutants", "simulator"),
 }
 RULES = ("chat", "codecs", "codecs/liveagent", "codecs/salesforce", "settings")
 
