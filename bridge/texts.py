@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from bridge.codecs.integrations import split
+from bridge.channels.integrations.api import split
 from bridge.messages import Media, MediaKind, Provider
 from bridge.records import ContextEntry
 from bridge.settings.load import Settings

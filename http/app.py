@@ -12,7 +12,7 @@ from bridge.errors import BridgeError
 from bridge.http.chats import ConnectResource, ContextResource, FinishResource
 from bridge.http.docs import DocsResource
 from bridge.http.errors import on_bridge_error, on_crash, on_http_error
-from bridge.http.facebook import FacebookReader
+from bridge.channels.integrations.messenger import FacebookReader
 from bridge.http.health import LiveResource, ReadyResource, WelcomeResource, bridge_version
 from bridge.http.login import AuthenticateResource, TokenCheckResource, accounts_of
 from bridge.http.middleware import Fairness, RequestIds, SafeHeaders
@@ -20,7 +20,7 @@ from bridge.http.openapi import OpenApiResource
 from bridge.http.registration import RegisterResource, RemoveResource
 from bridge.http.tokens import Gate, TokenMint
 from bridge.http.webhooks import WebhookResource
-from bridge.http.whatsapp import WhatsAppReader
+from bridge.channels.integrations.whatsapp import WhatsAppReader
 from bridge.settings.load import Settings
 
 FrontDoor: TypeAlias = falcon.App[falcon.Request, falcon.Response]

@@ -8,7 +8,7 @@ from bridge.door import Door
 from bridge.http.answers import Done, Refusal, say
 from bridge.http.bodies import read_body
 from bridge.http.errors import ANSWERS
-from bridge.http.fields import checked_user_id
+from bridge.inputs import checked_user_id
 from bridge.http.payloads import ChatPayload, check
 from bridge.http.tokens import YALO_ROLE, Gate
 from bridge.messages import Answer

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from bridge.http.answers import Done, Ready, Token, TokenOwner, Welcome
-from bridge.http.facebook import FacebookBody
-from bridge.http.fields import USER_ID_PATTERN
+from bridge.channels.integrations.messenger import FacebookBody
+from bridge.inputs import USER_ID_PATTERN
 from bridge.http.payloads import PROVIDERS, ChatPayload, Credentials
-from bridge.http.whatsapp import WhatsAppBody
+from bridge.channels.integrations.whatsapp import WhatsAppBody
 from bridge.records import ContextEntry
 
 ALWAYS = (500, 503)

@@ -12,7 +12,7 @@ from msgspec.structs import FieldInfo
 
 from bridge.errors import PayloadError
 from bridge.http.bodies import decode
-from bridge.http.fields import SLUG_PATTERN, USER_ID_PATTERN
+from bridge.inputs import SLUG_PATTERN, USER_ID_PATTERN
 from bridge.messages import ConnectRequest, Provider
 
 FAULT = "Error validating payload : "

@@ -11,7 +11,7 @@ from bridge.door import Door
 from bridge.errors import PayloadError
 from bridge.http.answers import Done, say
 from bridge.http.bodies import read_body
-from bridge.http.signature import SignatureCheck
+from bridge.channels.signature import SignatureCheck
 from bridge.messages import UserMessage
 from bridge.settings.load import Settings
 

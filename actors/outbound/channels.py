@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.actors.outbound.transport import Transport
 from bridge.codecs.botflow import BotFlow
-from bridge.codecs.integrations import Integrations
+from bridge.channels.integrations.api import Integrations
 from bridge.commands import Command, SendToUser, TellBot
 from bridge.events import BotTold, DeliveredToUser, Event
 from bridge.messages import Provider

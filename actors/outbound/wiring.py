@@ -14,7 +14,7 @@ from bridge.actors.outbound.socket_transport import SocketTransport
 from bridge.actors.outbound.transport import GuardedTransport, Transport
 from bridge.actors.protocol import Request
 from bridge.codecs.botflow import BotFlow, BotFlowConfig
-from bridge.codecs.integrations import Integrations, IntegrationsConfig
+from bridge.channels.integrations.api import Integrations, IntegrationsConfig
 from bridge.codecs.liveagent.requests import LiveAgentCodec
 from bridge.codecs.salesforce.data import SalesforceConfig, SalesforceData
 from bridge.codecs.salesforce.login import LoginConfig, SalesforceLogin

@@ -9,7 +9,7 @@ import pytest
 from front_door import FrontDoorClient, RecordingDoor, refusal
 
 from bridge.errors import MailboxFull, StoreUnavailable
-from bridge.http.whatsapp import KNOWN_TYPES
+from bridge.channels.integrations.whatsapp import KNOWN_TYPES
 from bridge.messages import Media, UserMessage
 
 PATH = "/v1/integrations/whatsapp/webhook"

@@ -10,8 +10,8 @@ import msgspec
 
 from bridge.errors import PayloadError
 from bridge.http.bodies import decode
-from bridge.http.descriptions import location_line
-from bridge.http.fields import MessageId, Timestamp, checked_user_id, moment_ms
+from bridge.channels.descriptions import location_line
+from bridge.inputs import MessageId, Timestamp, checked_user_id, moment_ms
 from bridge.messages import Media, MediaKind, UserMessage
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from bridge.codecs.integrations import LONGEST_TEXT, Bot, Integrations, IntegrationsConfig, split
+from bridge.channels.integrations.api import LONGEST_TEXT, Bot, Integrations, IntegrationsConfig, split
 from bridge.errors import RemoteRefused, RemoteUnavailable
 from bridge.messages import Provider
 from bridge.wire import HttpReply

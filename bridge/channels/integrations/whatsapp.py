@@ -9,8 +9,8 @@ from typing import Annotated, Any, get_args
 import msgspec
 
 from bridge.http.bodies import decode
-from bridge.http.descriptions import contacts_line, location_line, reaction_line, sticker_line
-from bridge.http.fields import MessageId, Timestamp, checked_user_id, moment_ms
+from bridge.channels.descriptions import contacts_line, location_line, reaction_line, sticker_line
+from bridge.inputs import MessageId, Timestamp, checked_user_id, moment_ms
 from bridge.messages import Media, MediaKind, UserMessage
 
 log = logging.getLogger(__name__)

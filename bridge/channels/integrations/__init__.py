@@ -1,0 +1,1 @@
+"""WhatsApp and Messenger, both through the Integrations API."""
