@@ -27,6 +27,8 @@ from bridge.actors.outbound.wiring import Pools, Remotes
 from bridge.actors.protocol import Ping, Request, Snapshot
 from bridge.actors.store.connections import Connections
 from bridge.actors.store.store import Store
+from bridge.channels import table
+from bridge.channels.channel import Channels
 from bridge.chat.policy import Policy
 from bridge.chat.retries import TimeLimits
 from bridge.codecs.botflow import BotFlowConfig
@@ -45,9 +47,11 @@ SNAPSHOT_S = 2.0
 
 
 class System:
-    """A worker's actors, from the store to the door. `engine` makes the inbox."""
+    """A worker's actors, from the store to the door. `engine` makes the inbox; `channels` are by default the settings'."""
 
-    def __init__(self, settings: Settings, engine: EngineFactory = RedisInbox) -> None:
+    def __init__(
+        self, settings: Settings, engine: EngineFactory = RedisInbox, channels: Channels | None = None
+    ) -> None:
         self.worker = worker_name()
         self.started_at_ms = time.time_ns() // 1_000_000
         connections = Connections(settings)
@@ -55,7 +59,8 @@ class System:
         self.inbox = engine(connections, keys)
         self.store = _store(connections, settings, keys, self.inbox)
         _check_layout(self.store, settings)
-        self._remotes = Remotes(settings)
+        self._channels = channels or table.channels(settings)
+        self._remotes = Remotes(settings, self._channels)
         self._pools = Pools(self._remotes, settings)
         self._context = self._chat_context(settings)
         self.registry: Ref = InterconnectionRegistry.start(self._start_interconnection)
@@ -133,7 +138,8 @@ class System:
         def poll(request: Request) -> gevent.Greenlet:
             return gevent.spawn(carry_out, self._remotes.desk.serve, request)
 
-        return ChatContext(self.store, _policy(settings), _patience(settings), self._pools.send, poll, self.inbox)
+        policy = _policy(settings, self._channels)
+        return ChatContext(self.store, policy, _patience(settings), self._pools.send, poll, self.inbox)
 
     def _start_interconnection(
         self, user_id: str, lease: Lease, *, registry: Ref, record: ChatRecord | None, first_poll_delay_s: float
@@ -144,9 +150,9 @@ class System:
         return ref
 
 
-def start(settings: Settings, engine: EngineFactory = RedisInbox) -> System:
-    """A running system. Raises SettingsError, StoreUnavailable."""
-    system = System(settings, engine)
+def start(settings: Settings, engine: EngineFactory = RedisInbox, channels: Channels | None = None) -> System:
+    """A running system; `channels` are by default the settings'. Raises SettingsError, StoreUnavailable."""
+    system = System(settings, engine, channels)
     system.start()
     return system
 
@@ -162,9 +168,9 @@ def _check_layout(store: Store, settings: Settings) -> None:
         )
 
 
-def _policy(settings: Settings) -> Policy:
+def _policy(settings: Settings, channels: Channels) -> Policy:
     return Policy(
-        words=Texts.from_settings(settings),
+        words=Texts.from_settings(settings, channels),
         bot_delay_s=BotFlowConfig.from_settings(settings).delays_s,
         connect_s=settings.main_context_time_out,
         max_wait_s=settings.max_wait,

@@ -1,9 +1,9 @@
-"""Kinds of values that several payloads share, and how each is checked."""
+"""What a stranger may write: JSON bodies, ids and times, and how each is checked."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -19,18 +19,38 @@ EARLIEST_MS = 1_000_000_000_000
 SECONDS_END = 100_000_000_000
 DAY_MS = 86_400_000
 
+Shape = TypeVar("Shape")
 _user_id = re.compile(USER_ID_PATTERN)
 
 
+def decode(raw: bytes, shape: type[Shape]) -> Shape:
+    """The JSON body as `shape`.
+
+    Raises PayloadError for everything else: other bytes, another shape, lone surrogates, NaN, deep nesting.
+    """
+    try:
+        # msgspec does not check the UTF-8 of strings that it skips.
+        raw.decode()
+        return msgspec.json.decode(raw, type=shape)
+    except UnicodeDecodeError as error:
+        raise PayloadError("invalid payload received : the body is not UTF-8") from error
+    except RecursionError as error:
+        raise PayloadError("invalid payload received : the body is nested too deep") from error
+    except msgspec.ValidationError as error:
+        raise PayloadError(f"invalid payload received : {error}") from error
+    except msgspec.DecodeError as error:
+        raise PayloadError("invalid payload received : the body is not JSON") from error
+
+
 def checked_user_id(given: str) -> str:
-    """The id, if it consists of characters that are safe in a key, a path and a log. Raises PayloadError."""
+    """The id, if all its characters are safe in a key, a path and a log. Raises PayloadError."""
     if _user_id.fullmatch(given):
         return given
     raise PayloadError("the user id must have 1 to 128 letters, digits or one of + @ . _ -")
 
 
 def moment_ms(given: Timestamp, now_ms: int) -> int:
-    """A channel's timestamp in milliseconds; seconds are told by their size, and what makes no sense is now.
+    """A channel's timestamp in milliseconds. A small number is seconds; a senseless one gives `now_ms`.
 
     A message is worth more than its time: no delivery is refused for it.
     """

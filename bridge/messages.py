@@ -22,12 +22,16 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Media(Message, frozen=True):
-    """A file that a user sent: where it lies, and what the channel says of it."""
+    """A file that a user sent, and what the channel says of it.
+
+    It lies at `url`, or, where that is empty, with the channel, which knows it by `file_id`.
+    """
 
     kind: MediaKind
-    url: str
+    url: str = ""
     mime_type: str = ""
     caption: str = ""
+    file_id: str = ""
 
 
 class UserMessage(Message, frozen=True, kw_only=True):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from bridge.channels.integrations.api import split
+from bridge.channels import table
+from bridge.channels.channel import Channels
 from bridge.messages import Media, MediaKind, Provider
 from bridge.records import ContextEntry
 from bridge.settings.load import Settings
@@ -27,16 +29,26 @@ _SPOKEN_OF: dict[MediaKind, str] = {
 class Texts:
     """The words of `bridge.chat.policy.Words`, out of MESSAGES, TIMEZONE and SEND_IMAGE_NAME_IN_MESSAGE."""
 
-    def __init__(self, messages: Messages, timezone: ZoneInfo, *, name_files: bool = False) -> None:
+    def __init__(
+        self,
+        messages: Messages,
+        timezone: ZoneInfo,
+        *,
+        longest_text: Mapping[Provider, int],
+        name_files: bool = False,
+    ) -> None:
         self.messages = messages
         self.timezone = timezone
+        self.longest_text = longest_text
         self.name_files = name_files
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Texts:
-        """The operator's words."""
-        zone = ZoneInfo(settings.timezone)
-        return cls(settings.messages, zone, name_files=settings.send_image_name_in_message)
+    def from_settings(cls, settings: Settings, channels: Channels | None = None) -> Texts:
+        """The operator's words, for `channels`, which are by default the settings'."""
+        carriers = channels or table.channels(settings)
+        longest_text = {provider: channel.longest_text for provider, channel in carriers.items()}
+        named = settings.send_image_name_in_message
+        return cls(settings.messages, ZoneInfo(settings.timezone), longest_text=longest_text, name_files=named)
 
     # --- to the user --------------------------------------------------------------------------------------------
 
@@ -82,7 +94,7 @@ class Texts:
 
     def parts(self, provider: Provider, text: str) -> list[str]:
         """The text in pieces that the channel takes, in order."""
-        return split(provider, text)
+        return split(text, self.longest_text[provider])
 
     # --- to the agent -------------------------------------------------------------------------------------------
 
@@ -121,3 +133,47 @@ class Texts:
 
 def _duration(seconds: float) -> str:
     return f"{math.ceil(seconds / 60)} min" if seconds > 60 else f"{math.ceil(seconds)} s"
+
+
+# --- long texts -----------------------------------------------------------------------------------------------------
+
+_JOINER = "\u200d"
+
+
+def split(text: str, longest: int) -> list[str]:
+    """The text in pieces of at most `longest` characters, in order; `"".join` restores it; an empty text gives none.
+
+    A piece ends after a line or a word if one ends in its second half, else between two visible characters.
+    """
+    return list(_pieces(text, longest))
+
+
+def _pieces(text: str, longest: int) -> Iterator[str]:
+    start = 0
+    while start < len(text):
+        end = _end(text, start, longest)
+        yield text[start:end]
+        start = end
+
+
+def _end(text: str, start: int, longest: int) -> int:
+    end = start + longest
+    if end >= len(text):
+        return len(text)
+    for boundary in ("\n", " "):
+        found = text.rfind(boundary, start + longest // 2, end)
+        if found >= 0:
+            return found + 1
+    return _between_characters(text, start + longest // 2, end)
+
+
+def _between_characters(text: str, least: int, end: int) -> int:
+    # An accent or a joined emoji stays with the character that it belongs to.
+    for cut in range(end, least, -1):
+        if not _continues(text[cut]) and text[cut - 1] != _JOINER:
+            return cut
+    return end
+
+
+def _continues(sign: str) -> bool:
+    return unicodedata.category(sign) in ("Mn", "Mc", "Me") or sign == _JOINER or "\U0001f3fb" <= sign <= "\U0001f3ff"

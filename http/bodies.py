@@ -1,20 +1,15 @@
-"""Bytes in: a request's body, counted while it is read, and what it says as JSON."""
+"""Bytes in: a request's body, counted while it is read."""
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import falcon
 import gevent
-import msgspec
 
 from bridge.errors import PayloadError
 
 CHUNK_BYTES = 65_536
 BODY_TIMEOUT_S = 30.0
 TOO_SLOW = "the body took too long to arrive"
-
-Shape = TypeVar("Shape")
 
 
 def read_body(req: falcon.Request, limit: int) -> bytes:
@@ -52,19 +47,3 @@ def _read_all(req: falcon.Request, limit: int) -> bytes:
 
 def _too_large(limit: int) -> falcon.HTTPError:
     return falcon.HTTPContentTooLarge(description=f"the body is larger than {limit} bytes")
-
-
-def decode(raw: bytes, shape: type[Shape]) -> Shape:
-    """The JSON body as `shape`. Raises PayloadError for all else: other bytes, lone surrogates, NaN, deep nesting."""
-    try:
-        # msgspec does not look into strings that it skips, so the whole is checked once.
-        raw.decode()
-        return msgspec.json.decode(raw, type=shape)
-    except UnicodeDecodeError as error:
-        raise PayloadError("invalid payload received : the body is not UTF-8") from error
-    except RecursionError as error:
-        raise PayloadError("invalid payload received : the body is nested too deep") from error
-    except msgspec.ValidationError as error:
-        raise PayloadError(f"invalid payload received : {error}") from error
-    except msgspec.DecodeError as error:
-        raise PayloadError("invalid payload received : the body is not JSON") from error

@@ -8,9 +8,9 @@ from bridge.door import Door
 from bridge.http.answers import Done, Refusal, say
 from bridge.http.bodies import read_body
 from bridge.http.errors import ANSWERS
-from bridge.inputs import checked_user_id
 from bridge.http.payloads import ChatPayload, check
 from bridge.http.tokens import YALO_ROLE, Gate
+from bridge.inputs import checked_user_id
 from bridge.messages import Answer
 
 # The misspelling is part of the API: callers compare it (settings.md, "Connect").

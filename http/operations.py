@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from bridge.http.answers import Done, Ready, Token, TokenOwner, Welcome
 from bridge.channels.integrations.messenger import FacebookBody
-from bridge.inputs import USER_ID_PATTERN
-from bridge.http.payloads import PROVIDERS, ChatPayload, Credentials
 from bridge.channels.integrations.whatsapp import WhatsAppBody
+from bridge.http.answers import Done, Ready, Token, TokenOwner, Welcome
+from bridge.http.payloads import PROVIDERS, ChatPayload, Credentials
+from bridge.inputs import USER_ID_PATTERN
 from bridge.records import ContextEntry
 
 ALWAYS = (500, 503)

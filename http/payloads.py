@@ -11,8 +11,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from bridge.errors import PayloadError
-from bridge.http.bodies import decode
-from bridge.inputs import SLUG_PATTERN, USER_ID_PATTERN
+from bridge.inputs import SLUG_PATTERN, USER_ID_PATTERN, decode
 from bridge.messages import ConnectRequest, Provider
 
 FAULT = "Error validating payload : "

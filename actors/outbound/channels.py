@@ -1,37 +1,73 @@
-"""The user's side: texts to the channel, states to the bot flow."""
+"""The user's side: texts to the channels, files from them, states to the bot flow."""
 
 from __future__ import annotations
 
+from bridge.actors.outbound.media import MediaHost
 from bridge.actors.outbound.transport import Transport
+from bridge.channels.channel import Channel, Channels, Fetch
 from bridge.codecs.botflow import BotFlow
-from bridge.channels.integrations.api import Integrations
 from bridge.commands import Command, SendToUser, TellBot
 from bridge.events import BotTold, DeliveredToUser, Event
-from bridge.messages import Provider
+from bridge.messages import Media, Provider
+from bridge.wire import HttpCall
 
 
 class UserChannel:
-    """The Integrations API, which brings texts to users on WhatsApp and Messenger."""
+    """Brings texts and files to users, each by the channel of their provider."""
 
-    def __init__(self, codec: Integrations, line: Transport) -> None:
-        self._codec = codec
+    def __init__(self, channels: Channels, line: Transport) -> None:
+        self._channels = channels
         self._line = line
 
     def serve(self, command: Command) -> tuple[Event, ...]:
-        """Sends one text. Raises RemoteError."""
+        """Sends one text or one file. Raises RemoteError."""
         assert isinstance(command, SendToUser)
-        delivery, request = command.delivery, command.request
-        call = self._codec.send_text(request.provider, request.user_id, delivery_id=delivery.id, text=delivery.text)
-        self._codec.check_sent(self._line.send(call))
-        return (DeliveredToUser(delivery.id),)
+        channel = self._channels[command.request.provider]
+        channel.check_sent(self._line.send(_sending(channel, command)))
+        return (DeliveredToUser(command.delivery.id),)
 
     def register(self, provider: Provider) -> None:
         """Says where our webhook is. Raises RemoteError."""
-        self._codec.check_registered(self._line.send(self._codec.register(provider)))
+        channel = self._channels[provider]
+        channel.check_registered(self._line.send(channel.register()))
 
     def remove(self, provider: Provider) -> None:
         """Says that our webhook is to be forgotten. Raises RemoteError."""
-        self._codec.check_removed(self._line.send(self._codec.remove(provider)))
+        channel = self._channels[provider]
+        channel.check_removed(self._line.send(channel.remove()))
+
+
+def _sending(channel: Channel, command: SendToUser) -> HttpCall:
+    delivery, user_id = command.delivery, command.request.user_id
+    text = delivery.text
+    if delivery.media is not None:
+        if call := channel.send_file(user_id, delivery_id=delivery.id, media=delivery.media):
+            return call
+        text = "\n".join(filter(None, (delivery.media.caption, delivery.media.url)))
+    return channel.send_text(user_id, delivery_id=delivery.id, text=text)
+
+
+class UserFiles:
+    """Fetches what users sent: by the calls of their channel where it has some, else from the host of the URL."""
+
+    def __init__(self, channels: Channels, line: Transport, host: MediaHost) -> None:
+        self._channels = channels
+        self._line = line
+        self._host = host
+
+    def fetch(self, provider: Provider, media: Media) -> bytes:
+        """The file, whole. Raises RemoteError."""
+        fetch = self._channels[provider].fetch_file(media)
+        return self._host.fetch(media.url) if fetch is None else self._run(fetch)
+
+    def _run(self, fetch: Fetch) -> bytes:
+        try:
+            call = next(fetch)
+            while True:
+                call = fetch.send(self._line.send(call))
+        except StopIteration as done:
+            file: bytes = done.value
+            return file
 
 
 class BotFlowClient:

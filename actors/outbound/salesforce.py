@@ -10,7 +10,7 @@ from typing import TypeVar
 import gevent.lock
 import jwt
 
-from bridge.actors.outbound.media import MediaHost
+from bridge.actors.outbound.channels import UserFiles
 from bridge.actors.outbound.transport import Transport
 from bridge.codecs.salesforce.data import SalesforceData
 from bridge.codecs.salesforce.files import attach, attachment, raise_unless_attached
@@ -72,11 +72,11 @@ class TokenKeeper:
 class SalesforceRecords:
     """Contacts, cases and files. A call that is refused because its token expired is sent once more with a new one."""
 
-    def __init__(self, data: SalesforceData, keeper: TokenKeeper, *, transport: Transport, media: MediaHost) -> None:
+    def __init__(self, data: SalesforceData, keeper: TokenKeeper, *, transport: Transport, files: UserFiles) -> None:
         self._data = data
         self._keeper = keeper
         self._transport = transport
-        self._media = media
+        self._files = files
         self._served: dict[type[Message], Callable[..., tuple[Event, ...]]] = {
             EnsureContact: self._ensure_contact,
             OpenCase: self._open_case,
@@ -129,10 +129,10 @@ class SalesforceRecords:
         )
 
     def _attach_file(self, command: AttachFile) -> tuple[Event, ...]:
-        media = command.delivery.media
-        if media is None:
+        media, message = command.delivery.media, command.delivery.message
+        if media is None or message is None:
             raise RemoteRefused("the message holds no file")
-        file = attachment(media, self._media.fetch(media.url), session_id=command.session_id)
+        file = attachment(media, self._files.fetch(message.provider, media), session_id=command.session_id)
         org = self._data.config.org
         self._send(lambda token: attach(org, token, case_id=command.case_id, attachment=file), raise_unless_attached)
         return (FileAttached(command.delivery.id, file.title),)

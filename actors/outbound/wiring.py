@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from bridge.actors.outbound.channels import BotFlowClient, UserChannel
+from bridge.actors.outbound.channels import BotFlowClient, UserChannel, UserFiles
 from bridge.actors.outbound.liveagent import LiveAgentDesk
 from bridge.actors.outbound.media import MediaHost
 from bridge.actors.outbound.pool import ClientPool
@@ -13,8 +13,9 @@ from bridge.actors.outbound.salesforce import SalesforceRecords, TokenKeeper
 from bridge.actors.outbound.socket_transport import SocketTransport
 from bridge.actors.outbound.transport import GuardedTransport, Transport
 from bridge.actors.protocol import Request
+from bridge.channels import table
+from bridge.channels.channel import Channels
 from bridge.codecs.botflow import BotFlow, BotFlowConfig
-from bridge.channels.integrations.api import Integrations, IntegrationsConfig
 from bridge.codecs.liveagent.requests import LiveAgentCodec
 from bridge.codecs.salesforce.data import SalesforceConfig, SalesforceData
 from bridge.codecs.salesforce.login import LoginConfig, SalesforceLogin
@@ -34,7 +35,8 @@ POLL_CONNECTIONS = 10_000
 class Remotes:
     """The remote services that this worker calls, each over a transport of its own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, channels: Channels | None = None) -> None:
+        channels = channels or table.channels(settings)
         data = SalesforceData(SalesforceConfig.from_settings(settings))
         codec = LiveAgentCodec(
             settings.sfc_chat_url,
@@ -49,10 +51,10 @@ class Remotes:
         login = SalesforceLogin(LoginConfig.from_settings(settings))
         salesforce = _over_requests("Salesforce", RECORDS_CLIENTS)
         self.tokens = TokenKeeper(login, salesforce, private_key=private_key)
-        media = MediaHost.from_settings(settings)
-        self.records = SalesforceRecords(data, self.tokens, transport=salesforce, media=media)
-        integrations = Integrations(IntegrationsConfig.from_settings(settings))
-        self.channel = UserChannel(integrations, _over_sockets("the Integrations API", USER_CLIENTS))
+        transport = _over_requests("the channel's files", FILE_CLIENTS)
+        files = UserFiles(channels, transport, MediaHost.from_settings(settings))
+        self.records = SalesforceRecords(data, self.tokens, transport=salesforce, files=files)
+        self.channel = UserChannel(channels, _over_sockets("the Integrations API", USER_CLIENTS))
         self.bot_flow = BotFlowClient(
             BotFlow(BotFlowConfig.from_settings(settings)), _over_requests("the bot flow", BOT_CLIENTS)
         )

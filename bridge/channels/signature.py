@@ -1,15 +1,13 @@
-"""Whether a webhook comes from whom it should: INTEGRATIONS_SIGNATURE (integrations.md, "Webhook signature")."""
+"""Whether a webhook comes from the one who may send it (integrations.md, "Webhook signature")."""
 
 from __future__ import annotations
 
 import hmac
 
-import falcon
-
-BAD_SIGNATURE = "Invalid signature."
+from bridge.channels.channel import Header
 
 
-class SignatureCheck:
+class SharedSecret:
     """Accepts the secret in one header, or an HMAC-SHA256 of the raw body in another; without a secret, everything."""
 
     def __init__(self, secret: str, *, plain_header: str, hmac_header: str) -> None:
@@ -17,19 +15,31 @@ class SignatureCheck:
         self._plain_header = plain_header
         self._hmac_header = hmac_header
 
-    def require(self, req: falcon.Request, body: bytes) -> None:
-        """Raises 403, the same for every reason."""
-        if self._secret and not (self._plain_matches(req) | self._hmac_matches(req, body)):
-            raise falcon.HTTPForbidden(description=BAD_SIGNATURE)
+    @property
+    def headers(self) -> str:
+        """The two headers, for an operator to read."""
+        return f"{self._plain_header} with the secret, or {self._hmac_header} with sha256=<HMAC of the body>"
 
-    def _plain_matches(self, req: falcon.Request) -> bool:
-        return hmac.compare_digest(_header(req, self._plain_header), self._secret)
+    def admits(self, header: Header) -> bool:
+        """Whether these headers are, or could be, those of a signed request: only an HMAC needs the body."""
+        return not self._secret or self._plain_matches(header) or bool(header(self._hmac_header).strip())
 
-    def _hmac_matches(self, req: falcon.Request, body: bytes) -> bool:
-        expected = b"sha256=" + hmac.new(self._secret, body, "sha256").hexdigest().encode()
-        return hmac.compare_digest(_header(req, self._hmac_header).lower(), expected)
+    def verify(self, header: Header, body: bytes) -> bool:
+        """Whether the request is signed."""
+        if not self._secret:
+            return True
+        return self._plain_matches(header) | hmac_matches(header(self._hmac_header), self._secret, body)
+
+    def _plain_matches(self, header: Header) -> bool:
+        return hmac.compare_digest(_sent_bytes(header(self._plain_header)), self._secret)
 
 
-def _header(req: falcon.Request, name: str) -> bytes:
-    # WSGI hands headers over as Latin-1: this gives back the bytes that were sent.
-    return (req.get_header(name) or "").strip().encode("latin-1", "replace")
+def hmac_matches(given: str, key: bytes, body: bytes) -> bool:
+    """Whether `given` is `sha256=` and the HMAC-SHA256 of `body` in hexadecimal, compared in constant time."""
+    expected = b"sha256=" + hmac.new(key, body, "sha256").hexdigest().encode()
+    return hmac.compare_digest(_sent_bytes(given).lower(), expected)
+
+
+def _sent_bytes(value: str) -> bytes:
+    # WSGI decodes headers as Latin-1: this gives back the bytes that were sent.
+    return value.strip().encode("latin-1", "replace")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.chat.policy import Words
-from bridge.messages import Media, MediaKind
+from bridge.messages import Media, MediaKind, Provider
 from bridge.records import ContextEntry
 from bridge.settings.values import Messages
-from bridge.texts import Texts
+from bridge.texts import Texts, split
 
 MEXICO = ZoneInfo("America/Mexico_City")
 
 
 def texts(*, name_files: bool = False, zone: ZoneInfo = MEXICO, **messages: str) -> Texts:
-    return Texts(Messages(**messages), zone, name_files=name_files)
+    longest: dict[Provider, int] = {"whatsapp": 4096, "facebook": 2000}
+    return Texts(Messages(**messages), zone, longest_text=longest, name_files=name_files)
 
 
 def entry(timestamp: int, sender: str = "user", **said: Any) -> ContextEntry:
@@ -122,3 +126,45 @@ def test_the_agent_is_told_the_name_where_the_operator_wants_it() -> None:
 
 def test_a_long_text_comes_in_pieces() -> None:
     assert [len(part) for part in texts().parts("facebook", "x" * 2500)] == [2000, 500]
+
+
+# --- long texts -------------------------------------------------------------------------------------------------------
+
+TEXTS = st.text(alphabet=st.sampled_from(["a", "é", " ", "\n", "😀", "\u0301", "\u200d"]), max_size=40)
+
+
+@given(st.lists(TEXTS, max_size=40), st.integers(1, 300), st.sampled_from([2000, 4096]))
+def test_nothing_of_a_long_text_is_lost_and_no_piece_is_too_long(words: list[str], times: int, longest: int) -> None:
+    text = "".join(words) * times
+    parts = split(text, longest)
+    assert "".join(parts) == text
+    assert all(0 < len(part) <= longest for part in parts)
+    assert len(parts) <= 2 * len(text) // longest + 1
+
+
+@pytest.mark.parametrize("longest", [1, 2000, 4096])
+def test_a_text_that_just_fits_stays_whole(longest: int) -> None:
+    assert split("x" * longest, longest) == ["x" * longest]
+    assert [len(part) for part in split("x" * (longest + 1), longest)] == [longest, 1]
+
+
+def test_no_text_is_no_piece() -> None:
+    assert split("", 4096) == []
+
+
+def test_a_piece_ends_after_a_line_rather_than_a_word_and_a_word_rather_than_inside_it() -> None:
+    lines = "a" * 1500 + "\n" + "b c " * 200
+    assert split(lines, 2000)[0] == "a" * 1500 + "\n"
+    words = "word " * 500
+    assert all(part.endswith("word ") for part in split(words, 2000))
+
+
+def test_a_boundary_far_back_does_not_make_a_tiny_piece() -> None:
+    assert len(split("a\n" + "b" * 3000, 2000)[0]) == 2000
+
+
+def test_an_accent_or_a_joined_emoji_stays_with_its_character() -> None:
+    accented = "x" * 1999 + "e\u0301" + "y" * 10
+    assert [unicodedata.normalize("NFC", part)[0] for part in split(accented, 2000)] == ["x", "é"]
+    family = "👩\u200d👧"
+    assert split("x" * 1998 + family + "y", 2000)[1].startswith(family)

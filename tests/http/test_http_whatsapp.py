@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from front_door import FrontDoorClient, RecordingDoor, refusal
 
-from bridge.errors import MailboxFull, StoreUnavailable
 from bridge.channels.integrations.whatsapp import KNOWN_TYPES
+from bridge.errors import MailboxFull, StoreUnavailable
 from bridge.messages import Media, UserMessage
 
 PATH = "/v1/integrations/whatsapp/webhook"

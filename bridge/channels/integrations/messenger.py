@@ -1,20 +1,19 @@
-"""The Messenger webhook's body (integrations.md, "Messenger webhook"), and what it says."""
+"""Messenger through the Integrations API: its webhook's body and what it says, its texts (integrations.md)."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from typing import Annotated, Literal
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from bridge.errors import PayloadError
-from bridge.http.bodies import decode
+from bridge.channels.channel import Received
 from bridge.channels.descriptions import location_line
-from bridge.inputs import MessageId, Timestamp, checked_user_id, moment_ms
-from bridge.messages import Media, MediaKind, UserMessage
-
-log = logging.getLogger(__name__)
+from bridge.channels.integrations.api import IntegrationsChannel
+from bridge.errors import PayloadError
+from bridge.inputs import MessageId, Timestamp, checked_user_id, decode, moment_ms
+from bridge.messages import Media, MediaKind, Provider, UserMessage
 
 MOST_MESSAGES = 1000
 MEDIA_KINDS: dict[str, MediaKind] = {"image": "image", "file": "file", "audio": "audio", "video": "video"}
@@ -75,13 +74,14 @@ class FacebookMessage(msgspec.Struct):
         if self.text and self.text.strip():
             yield self.mid, self.text
         for position, attachment in enumerate(self.attachments or []):
-            content = attachment.content()
-            if content is None:
-                log.info(
-                    "a Messenger attachment of the type %.40r was dropped: there is nothing to show", attachment.type
-                )
-            else:
+            if (content := attachment.content()) is not None:
                 yield f"{self.mid}:{position}", content
+
+    def silent(self) -> Iterator[str]:
+        """The kind of each attachment that says nothing."""
+        for attachment in self.attachments or []:
+            if attachment.content() is None:
+                yield f"attachment of the type {attachment.type[:40]!r}"
 
 
 class Postback(msgspec.Struct):
@@ -128,32 +128,46 @@ class FacebookBody(msgspec.Struct, rename={"author_role": "authorRole"}):
     author_role: str | None = None
 
 
-class FacebookReader:
-    """Reads Messenger deliveries."""
+class Messenger(IntegrationsChannel):
+    """Messenger's users."""
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
-        self._now_ms = now_ms
+    provider: ClassVar[Provider] = "facebook"
+    longest_text: ClassVar[int] = 2000
+    webhook_version: ClassVar[int] = 3
 
-    def read(self, raw: bytes) -> list[UserMessage]:
+    def read(self, body: bytes, *, now_ms: int) -> Received:
         """Everything that the delivery says, in its order. Raises PayloadError."""
-        body = decode(raw, FacebookBody)
-        events = [event for entry in body.message.entry for event in entry.messaging]
+        delivery = decode(body, FacebookBody)
+        events = [event for entry in delivery.message.entry for event in entry.messaging]
         if len(events) > MOST_MESSAGES:
             raise PayloadError(f"invalid payload received : more than {MOST_MESSAGES} messages in one delivery")
-        by_user = (body.author_role or "user") == "user"
-        return [said for event in events for said in self._said(event, by_user)]
+        by_user = (delivery.author_role or "user") == "user"
+        return Received(
+            tuple(said for event in events for said in _said(event, by_user, now_ms)),
+            silent=Counter(kind for event in events if event.message for kind in event.message.silent()),
+        )
 
-    def _said(self, event: Messaging, by_user: bool) -> Iterator[UserMessage]:
-        echo = event.message is not None and event.message.is_echo
-        sender: Literal["user", "bot"] = "user" if by_user and not echo else "bot"
-        user = event.sender if sender == "user" else event.recipient
-        for message_id, content in event.parts():
-            yield UserMessage(
-                message_id=message_id,
-                user_id=checked_user_id(user.id if user else ""),
-                provider="facebook",
-                sent_at_ms=moment_ms(event.timestamp, self._now_ms()),
-                sender=sender,
-                text=content if isinstance(content, str) else "",
-                media=content if isinstance(content, Media) else None,
-            )
+    def text_body(self, user_id: str, delivery_id: str, text: str) -> Mapping[str, object]:
+        """A text; there is no place for an id."""
+        return {
+            "messaging_type": "RESPONSE",
+            "recipient": {"id": user_id},
+            "message": {"text": text},
+            "metadata": "YALOSOURCE:FIREHOSE",
+        }
+
+
+def _said(event: Messaging, by_user: bool, now_ms: int) -> Iterator[UserMessage]:
+    echo = event.message is not None and event.message.is_echo
+    sender: Literal["user", "bot"] = "user" if by_user and not echo else "bot"
+    user = event.sender if sender == "user" else event.recipient
+    for message_id, content in event.parts():
+        yield UserMessage(
+            message_id=message_id,
+            user_id=checked_user_id(user.id if user else ""),
+            provider="facebook",
+            sent_at_ms=moment_ms(event.timestamp, now_ms),
+            sender=sender,
+            text=content if isinstance(content, str) else "",
+            media=content if isinstance(content, Media) else None,
+        )

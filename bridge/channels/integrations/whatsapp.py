@@ -1,19 +1,18 @@
-"""The WhatsApp webhook's body (integrations.md, "WhatsApp webhook"), and what it says."""
+"""WhatsApp through the Integrations API: its webhook's body and what it says, its texts and files (integrations.md)."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import Annotated, Any, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, get_args
 
 import msgspec
 
-from bridge.http.bodies import decode
+from bridge.channels.channel import Received
 from bridge.channels.descriptions import contacts_line, location_line, reaction_line, sticker_line
-from bridge.inputs import MessageId, Timestamp, checked_user_id, moment_ms
-from bridge.messages import Media, MediaKind, UserMessage
-
-log = logging.getLogger(__name__)
+from bridge.channels.integrations.api import IntegrationsChannel, IntegrationsConfig
+from bridge.inputs import MessageId, Timestamp, checked_user_id, decode, moment_ms
+from bridge.messages import Media, MediaKind, Provider, UserMessage
+from bridge.wire import HttpCall
 
 Content = str | Media
 Url = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
@@ -187,33 +186,47 @@ class Envelope(msgspec.Struct):
     type: Annotated[str, msgspec.Meta(min_length=1)]
 
 
-class WhatsAppReader:
-    """Reads WhatsApp deliveries; those of the types `ignored` say nothing."""
+class WhatsApp(IntegrationsChannel):
+    """WhatsApp's users. Webhooks of the types `ignored`, in lower case, say nothing."""
 
-    def __init__(self, ignored: tuple[str, ...], now_ms: Callable[[], int]) -> None:
+    provider: ClassVar[Provider] = "whatsapp"
+    longest_text: ClassVar[int] = 4096
+    webhook_version: ClassVar[int] = 0
+
+    def __init__(self, config: IntegrationsConfig, *, ignored: tuple[str, ...] = ()) -> None:
+        super().__init__(config)
         self._ignored = frozenset(ignored)
-        self._now_ms = now_ms
 
-    def read(self, raw: bytes) -> list[UserMessage]:
-        """What the delivery says: one message, or none. Raises PayloadError."""
-        kind = decode(raw, Envelope).type
+    def read(self, body: bytes, *, now_ms: int) -> Received:
+        """One message, or none. Raises PayloadError."""
+        kind = decode(body, Envelope).type
         if kind.lower() in self._ignored:
-            return []
+            return Received()
         if kind not in KNOWN_TYPES:
-            log.info("a WhatsApp message of the unknown type %.40r was dropped", kind)
-            return []
-        message: WhatsAppMessage = decode(raw, WhatsAppBody)  # type: ignore[arg-type]
-        said = self._said(message)
-        return [said] if said.text.strip() or said.media else []
+            return Received(silent={f"message of the unknown type {kind[:40]!r}": 1})
+        message: WhatsAppMessage = decode(body, WhatsAppBody)  # type: ignore[arg-type]
+        said = _said(message, now_ms)
+        return Received((said,)) if said.text.strip() or said.media else Received()
 
-    def _said(self, message: WhatsAppMessage) -> UserMessage:
-        content = message.content()
-        return UserMessage(
-            message_id=message.id,
-            user_id=checked_user_id(message.recipient or message.sender or ""),
-            provider="whatsapp",
-            sent_at_ms=moment_ms(message.timestamp, self._now_ms()),
-            sender="bot" if message.recipient else "user",
-            text=content if isinstance(content, str) else "",
-            media=content if isinstance(content, Media) else None,
-        )
+    def text_body(self, user_id: str, delivery_id: str, text: str) -> Mapping[str, object]:
+        """A text; the receiver can drop a repeat by its id."""
+        return {"id": delivery_id, "type": "text", "userId": user_id, "text": {"body": text}}
+
+    def send_file(self, user_id: str, *, delivery_id: str, media: Media) -> HttpCall | None:
+        """A file with its caption, under the name of its type."""
+        kind = "document" if media.kind == "file" else media.kind
+        file = {"url": media.url, "caption": media.caption}
+        return self.call("messages", {"id": delivery_id, "type": kind, "userId": user_id, kind: file})
+
+
+def _said(message: WhatsAppMessage, now_ms: int) -> UserMessage:
+    content = message.content()
+    return UserMessage(
+        message_id=message.id,
+        user_id=checked_user_id(message.recipient or message.sender or ""),
+        provider="whatsapp",
+        sent_at_ms=moment_ms(message.timestamp, now_ms),
+        sender="bot" if message.recipient else "user",
+        text=content if isinstance(content, str) else "",
+        media=content if isinstance(content, Media) else None,
+    )

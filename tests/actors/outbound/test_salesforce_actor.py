@@ -16,7 +16,7 @@ from bridge.actors.outbound.wiring import Remotes
 from bridge.commands import AttachFile, EnsureContact, OpenCase
 from bridge.errors import RemoteError, RemoteRefused, RemoteUnavailable
 from bridge.events import CaseOpened, ContactBlocked, ContactReady, Event, FileAttached
-from bridge.messages import ConnectRequest, Media
+from bridge.messages import ConnectRequest, Media, UserMessage
 from bridge.ops.simulator import Simulator
 from bridge.records import Delivery
 
@@ -241,7 +241,8 @@ def test_a_case_that_an_old_version_does_not_tell_is_looked_up_by_its_name(simul
 
 
 def attach(records: SalesforceRecords, case_id: str, media: Media | None) -> tuple[Event, ...]:
-    delivery = Delivery(id="c-a1", text="", owed_since_ms=now_ms(), media=media)
+    message = UserMessage(message_id="m", user_id="521", provider="whatsapp", sent_at_ms=now_ms(), media=media)
+    delivery = Delivery(id="c-a1", text="", owed_since_ms=now_ms(), message=message, media=media)
     return records.serve(AttachFile(case_id, "s-1", delivery))
 
 
