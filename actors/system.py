@@ -28,7 +28,7 @@ from bridge.actors.protocol import Ping, Request, Snapshot
 from bridge.actors.store.connections import Connections
 from bridge.actors.store.store import Store
 from bridge.channels import table
-from bridge.channels.channel import Channels
+from bridge.channels.channel import Channels, longest_texts
 from bridge.chat.policy import Policy
 from bridge.chat.retries import TimeLimits
 from bridge.codecs.botflow import BotFlowConfig
@@ -170,7 +170,7 @@ def _check_layout(store: Store, settings: Settings) -> None:
 
 def _policy(settings: Settings, channels: Channels) -> Policy:
     return Policy(
-        words=Texts.from_settings(settings, channels),
+        words=Texts.from_settings(settings, longest_texts(channels)),
         bot_delay_s=BotFlowConfig.from_settings(settings).delays_s,
         connect_s=settings.main_context_time_out,
         max_wait_s=settings.max_wait,

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from bridge.channels import table
-from bridge.channels.channel import Channels
 from bridge.messages import Media, MediaKind, Provider
 from bridge.records import ContextEntry
 from bridge.settings.load import Settings
@@ -43,10 +41,8 @@ class Texts:
         self.name_files = name_files
 
     @classmethod
-    def from_settings(cls, settings: Settings, channels: Channels | None = None) -> Texts:
-        """The operator's words, for `channels`, which are by default the settings'."""
-        carriers = channels or table.channels(settings)
-        longest_text = {provider: channel.longest_text for provider, channel in carriers.items()}
+    def from_settings(cls, settings: Settings, longest_text: Mapping[Provider, int]) -> Texts:
+        """The operator's words; `longest_text` is how many characters each provider's channel takes in one text."""
         named = settings.send_image_name_in_message
         return cls(settings.messages, ZoneInfo(settings.timezone), longest_text=longest_text, name_files=named)
 

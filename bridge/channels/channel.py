@@ -87,3 +87,8 @@ class Channel(Protocol):
 
 
 Channels = Mapping[Provider, Channel]
+
+
+def longest_texts(channels: Channels) -> dict[Provider, int]:
+    """How many characters each provider's channel takes in one text."""
+    return {provider: channel.longest_text for provider, channel in channels.items()}

@@ -155,7 +155,7 @@ class Line:
     def __init__(self, place: Place, **options: Any) -> None:
         settings = make_settings()
         delays: dict[Any, float] = {"blocked": 0.0, "timeout": 0.0, "success": 0.0}
-        words = Texts.from_settings(settings)
+        words = Texts.from_settings(settings, {"whatsapp": 4096, "facebook": 2000})
         max_wait_s = options.pop("max_wait_s", 0.0)
         bot_delay_s = delays | options.pop("bot_delay_s", {})
         self.place = place
