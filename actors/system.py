@@ -47,7 +47,7 @@ SNAPSHOT_S = 2.0
 
 
 class System:
-    """A worker's actors, from the store to the door. `engine` makes the inbox; `channels` are by default the settings'."""
+    """A worker's actors, from the store to the door. `engine` makes the inbox, `channels` carry the users' messages."""
 
     def __init__(
         self, settings: Settings, engine: EngineFactory = RedisInbox, channels: Channels | None = None
