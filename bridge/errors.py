@@ -35,6 +35,10 @@ class Fenced(StoreError):
     """The partition has another owner now: whoever meets this stops at once and writes nothing more."""
 
 
+class StaleRecord(Fenced):
+    """The store went back: it lacks a commit that it had confirmed. The chats start again from what is on record."""
+
+
 class AnswerTimeout(BridgeError):
     """Ours: nobody answered an ask in time; whether it was done is not known."""
 

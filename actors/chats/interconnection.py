@@ -34,6 +34,7 @@ from bridge.actors.protocol import (
 )
 from bridge.actors.store.store import Store
 from bridge.actors.timers import tell_after
+from bridge.chat.arrivals import set_aside
 from bridge.chat.machine import ENDS, Chat
 from bridge.chat.policy import Policy
 from bridge.chat.retries import TimeLimits, after_failure
@@ -84,7 +85,7 @@ class Interconnection(BridgeActor):
         self._user_id = user_id
         self._registry = registry
         self._lease = lease
-        self._recorder = Journal(context.store, context.inbox, user_id, lease)
+        self._recorder = Journal(context.store, context.inbox, user_id, lease, record=record)
         self._poller = Poller(context.poll, first_poll_delay_s=first_poll_delay_s)
         self._chat = self._chat_of(record)
         self._lanes = Lanes()
@@ -132,7 +133,22 @@ class Interconnection(BridgeActor):
             # It lay in the inbox when I reloaded, so its step is on record.
             self._reloaded.discard(entry.entry_id)
             return
-        self._step([entry.event], [entry.entry_id])
+        self._apply_entry(entry)
+
+    def _apply_entry(self, entry: Entry) -> None:
+        aside = set_aside(
+            entry.event,
+            entry.chat_id,
+            self._chat.record,
+            now_ms=_now_ms(),
+            timeout_s=self._context.policy.connect_s,
+        )
+        if aside is None:
+            self._step([entry.event], [entry.entry_id])
+            return
+        log.info("%s is not carried out: it is late, or of another chat", type(entry.event).__name__)
+        self._recorder.set_aside(aside, [entry.entry_id])
+        self._carry_out(aside)
 
     def _take_outcome(self, outcome: Outcome) -> None:
         if self._lanes.finish(outcome.lane, outcome.token) is None:
@@ -189,7 +205,7 @@ class Interconnection(BridgeActor):
         """After a fall: what is on record, and what lay in the mailbox that was lost."""
         self._chat = self._chat_of(self._recorder.record())
         for entry in self._recorder.inbox():
-            self._step([entry.event], [entry.entry_id])
+            self._apply_entry(entry)
             self._reloaded.add(entry.entry_id)
 
     def _quarantine(self, reason: str) -> None:

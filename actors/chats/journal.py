@@ -11,7 +11,7 @@ import gevent
 from bridge.actors.inbox.engine import InboxEngine
 from bridge.actors.leases import Lease
 from bridge.actors.protocol import Entry
-from bridge.actors.store.store import Commit, Store
+from bridge.actors.store.store import Commit, Store, version_of
 from bridge.chat.machine import ENDS, Chat
 from bridge.chat.step import Step
 from bridge.errors import Fenced, StoreUnavailable
@@ -29,7 +29,10 @@ class Journal:
     Every method raises Fenced as soon as the lease is not held any more.
     """
 
-    def __init__(self, store: Store, inbox: InboxEngine, user_id: str, lease: Lease) -> None:
+    def __init__(
+        self, store: Store, inbox: InboxEngine, user_id: str, lease: Lease, *, record: ChatRecord | None = None
+    ) -> None:
+        self._base = version_of(record)
         self._store = store
         self._inbox = inbox
         self._user_id = user_id
@@ -40,12 +43,22 @@ class Journal:
         commit = Commit(
             user_id=self._user_id,
             record=chat.record,
+            base=self._base,
             over=chat.state in ENDS,
             position=self._inbox.position(self._lease.partition, entries),
             context=step.context,
             dead_letters=step.dead_letters,
             flight=step.flight if chat.record else (),
         )
+        self._write(commit, entries)
+        self._base = "" if commit.over else version_of(chat.record)
+
+    def set_aside(self, step: Step, entries: Sequence[str]) -> None:
+        """Writes what entries led to that the chat may not have; the chat stays as it is."""
+        position = self._inbox.position(self._lease.partition, entries)
+        self._write(Commit(user_id=self._user_id, position=position, context=step.context), entries)
+
+    def _write(self, commit: Commit, entries: Sequence[str]) -> None:
         self._when_it_answers(lambda: self._store.commit(self._lease, commit))
         self._inbox.recorded(self._lease.partition, entries)
 
@@ -59,7 +72,9 @@ class Journal:
 
     def record(self) -> ChatRecord | None:
         """The chat as it was last written down."""
-        return self._when_it_answers(lambda: self._store.chat(self._user_id))
+        record = self._when_it_answers(lambda: self._store.chat(self._user_id))
+        self._base = version_of(record)
+        return record
 
     def inbox(self) -> list[Entry]:
         """The user's entries that no commit has recorded yet, in order."""

@@ -121,6 +121,8 @@ class Ownership:
                 # Too late: its chats may have stopped by themselves, so it is claimed anew, and they are restored.
                 self._lose(lease)
                 self._store.release(lease)
+            elif lease.is_stale:
+                self._claim_again_later(lease)
             else:
                 log.warning("partition %d was taken away", lease.partition)
                 self._lose(lease)
@@ -131,7 +133,7 @@ class Ownership:
         claim = self._store.claim(partition, self._worker, ttl_ms=self._times.lease_ttl_ms)
         if claim is None:
             return
-        lease = Lease(partition, claim.value, deadline_s=self._times.deadline_s(asked_s))
+        lease = Lease(partition, claim.value, deadline_s=self._times.deadline_s(asked_s), steps=claim.steps)
         try:
             records = tuple(self._store.chats(partition))
         except StoreUnavailable:
@@ -166,8 +168,17 @@ class Ownership:
     def _drop_overdue(self) -> None:
         for lease in list(self._leases.values()):
             if not lease.held:
-                log.error("partition %d could not be renewed in time: stopping its chats", lease.partition)
-                self._lose(lease)
+                if lease.is_stale:
+                    self._claim_again_later(lease)
+                else:
+                    log.error("partition %d could not be renewed in time: stopping its chats", lease.partition)
+                    self._lose(lease)
+
+    def _claim_again_later(self, lease: Lease) -> None:
+        """Gives up a partition whose writes the store lost: the next round claims it, and restores its chats."""
+        log.error("the store lost writes of partition %d: its chats go on from what is on record", lease.partition)
+        self._lose(lease)
+        gevent.spawn(self._quietly, partial(self._store.release, lease))
 
     def _lose(self, lease: Lease) -> None:
         lease.give_up()

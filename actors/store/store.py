@@ -15,7 +15,7 @@ from bridge.actors.leases import Lease
 from bridge.actors.store.commands import Commands, EngineScripts, Script
 from bridge.actors.store.connections import Connections
 from bridge.door import Posted
-from bridge.errors import Fenced, MailboxFull
+from bridge.errors import Fenced, MailboxFull, StaleRecord
 from bridge.keys import Keys
 from bridge.messages import Answer, Ask, InboxEvent, UserMessage, encode_event
 from bridge.records import (
@@ -35,7 +35,8 @@ SEEN_TTL_S = 8 * 86_400
 CONTEXT_LIMIT = 1_000
 FLIGHT_LIMIT = 500
 REPLIES_TTL_S = 60
-FENCED = 0
+UNCHECKED = "*"
+FENCED, WRITTEN, REPEATED, STALE = range(4)
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -43,16 +44,19 @@ class Claim(msgspec.Struct, frozen=True):
 
     value: str
     released: bool
+    steps: int = 0
 
 
 class Commit(msgspec.Struct, kw_only=True):
     """Everything that one step writes. `over`: the record is that of a chat that has ended.
 
-    `position` is what the engine of the inbox records, of the entries that led to the step.
+    `position` is what the engine of the inbox records, of the entries that led to the step. `base` is the version of
+    the record that the step builds on, empty where there is none; None leaves it unchecked.
     """
 
     user_id: str
     record: ChatRecord | None = None
+    base: str | None = None
     over: bool = False
     position: Iterable[str | int] = ()
     context: Iterable[UserMessage] = ()
@@ -128,7 +132,10 @@ class Store:
     # --- a chat's own -----------------------------------------------------------------------------------------------
 
     def commit(self, lease: Lease, commit: Commit) -> None:
-        """Writes a step down. Raises Fenced when the partition is not ours any more. May be repeated as a whole."""
+        """Writes a step. May be repeated as a whole.
+
+        Raises Fenced when the partition has another owner, StaleRecord when the store lacks what it had confirmed.
+        """
         partition, user, record = lease.partition, commit.user_id, commit.record
         of = self.keys.of
         keys = [
@@ -137,11 +144,11 @@ class Store:
             of(partition, "context", user),
             of(partition, "dead"),
             of(partition, "flight", record.chat_id if record else ""),
-            *(of(partition, name) for name in ("loads", "versions")),
+            *(of(partition, name) for name in ("loads", "versions", "steps")),
             *self._engine_keys(partition),
         ]
         args: list[Any] = [lease.value, user, encode_record(record) if record else b"", "1" if commit.over else "0"]
-        args.append(_version(record))
+        args += [version_of(record), UNCHECKED if commit.base is None else commit.base, lease.steps]
         args += [len(record.to_agent) if record else 0, CONTEXT_TTL_S, CONTEXT_LIMIT, FLIGHT_LIMIT]
         context = [
             item for message in commit.context for item in (message.sent_at_ms, self._as_context(message, commit.at_ms))
@@ -153,8 +160,13 @@ class Store:
             [msgspec.json.encode(entry) for entry in commit.flight],
         ):
             args += [len(items), *items]
-        if self._durably("commit", keys, args) == FENCED:
+        code, steps = self._durably("commit", keys, args)
+        if code == FENCED:
             raise Fenced(f"partition {partition} has another owner")
+        if code == STALE:
+            lease.give_up(stale=True)
+            raise StaleRecord(f"the store lost writes of partition {partition}: it has {steps} of {lease.steps} steps")
+        lease.confirm(steps)
 
     def chats(self, partition: int) -> list[ChatRecord]:
         """Every open chat of a partition."""
@@ -201,13 +213,17 @@ class Store:
 
     def claim(self, partition: int, worker: str, *, ttl_ms: int) -> Claim | None:
         """Takes a free partition; None when somebody holds it."""
-        keys = [self.keys.of(partition, name) for name in ("lease", "epoch", "released")]
+        keys = [self.keys.of(partition, name) for name in ("lease", "epoch", "released", "steps")]
         taken: list[Any] | None = self._run("claim", keys, [worker, ttl_ms])
-        return Claim(taken[0].decode(), bool(taken[1])) if taken else None
+        return Claim(taken[0].decode(), bool(taken[1]), taken[2]) if taken else None
 
     def renew(self, lease: Lease, *, ttl_ms: int) -> bool:
-        """Keeps a lease; False when it is not ours any more."""
-        return bool(self._run("renew", [self.keys.of(lease.partition, "lease")], [lease.value, ttl_ms]))
+        """Keeps a lease; False when it is not ours any more, or when the store went back (`lease.is_stale`)."""
+        keys = [self.keys.of(lease.partition, name) for name in ("lease", "steps")]
+        kept: int = self._run("renew", keys, [lease.value, ttl_ms, lease.steps])
+        if kept < 0:
+            lease.give_up(stale=True)
+        return kept > 0
 
     def release(self, lease: Lease) -> None:
         """Gives a lease up."""
@@ -283,7 +299,8 @@ def _readable(raw: bytes) -> ChatRecord | None:
         return None
 
 
-def _version(record: ChatRecord | None) -> str:
+def version_of(record: ChatRecord | None) -> str:
+    """Which chat a record is of, and how many steps it has taken; empty without a record."""
     return f"{record.chat_id}/{record.step}" if record else ""
 
 

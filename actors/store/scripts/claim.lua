@@ -1,6 +1,7 @@
 -- Takes a partition that nobody owns.
--- KEYS: lease, epoch, released   ARGV: worker, TTL (ms)
--- Answers the lease's value, which carries the new epoch, and 1 when the last owner is known to have let go; or nothing.
+-- KEYS: lease, epoch, released, steps   ARGV: worker, TTL (ms)
+-- Answers the lease's value, which carries the new epoch, 1 when the last owner is known to have let go, and how many
+-- commits the partition has seen; or nothing.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return false
 end
@@ -11,4 +12,4 @@ local released = redis.call('DEL', KEYS[3])
 if epoch == 1 then
   released = 1
 end
-return { value, released }
+return { value, released, tonumber(redis.call('GET', KEYS[4]) or '0') }

@@ -1,14 +1,35 @@
 -- One step of a chat, whole or not at all, and only by the partition's owner.
 -- `record_position` is the inbox engine's function, and stands in front of this script.
--- KEYS: lease, chats, ended, context, dead, flight, loads, versions, then the engine's
+-- KEYS: lease, chats, ended, context, dead, flight, loads, versions, steps, then the engine's
 -- ARGV: lease value, user, record ('' where there is none), over ('1' when the chat has ended), the record's version,
+--       the version that the step builds on ('' without a record, '*' unchecked), the steps that the owner knows of,
 --       owed to the agent, context TTL (s), context limit, flight limit, then four lists, each with its length in
 --       front: the engine's position, context (score, member, ...), dead letters, flight entries
--- Answers 1 when written, 2 when this very step was written before, 0 when somebody else owns the partition.
+-- Answers 1 when written, 2 when this very step was written before, 0 when somebody else owns the partition, 3 when
+-- the store went back; and how many steps the partition has.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return 0
+  return { 0, 0 }
 end
-local at = 10
+local steps = tonumber(redis.call('GET', KEYS[9]) or '0')
+if steps < tonumber(ARGV[7]) then
+  return { 3, steps }
+end
+local user, record, over, base = ARGV[2], ARGV[3], ARGV[4] == '1', ARGV[6]
+local repeated = false
+if record ~= '' then
+  if over then
+    repeated = redis.call('GET', KEYS[3]) == record
+  else
+    repeated = redis.call('HGET', KEYS[2], user) == record
+  end
+  local version = redis.call('HGET', KEYS[8], user)
+  -- A record from before there were versions has none.
+  local unversioned = not version and base ~= '' and redis.call('HEXISTS', KEYS[2], user) == 1
+  if not repeated and base ~= '*' and (version or '') ~= base and not unversioned then
+    return { 3, steps }
+  end
+end
+local at = 12
 local function list()
   local length = tonumber(ARGV[at])
   local items = {}
@@ -20,33 +41,20 @@ local function list()
 end
 -- Entries that were handled are recorded also when this step was written before and only its entries came again.
 local entries = list()
-local news = record_position({ unpack(KEYS, 9) }, entries)
-local user, record, over = ARGV[2], ARGV[3], ARGV[4] == '1'
-if record ~= '' then
-  local written
-  if over then
-    written = redis.call('GET', KEYS[3])
-  else
-    written = redis.call('HGET', KEYS[2], user)
-  end
-  if written == record then
-    -- A write, so that a WAIT after a repeat waits for the first copy as well.
-    if over then
-      redis.call('EXPIRE', KEYS[3], ARGV[7])
-    else
-      redis.call('HSET', KEYS[2], user, record)
-    end
-    return 2
-  end
+local news = record_position({ unpack(KEYS, 10) }, entries)
+if repeated then
+  -- A write, so that a WAIT after a repeat waits for the first copy as well.
+  redis.call('SET', KEYS[9], steps)
+  return { 2, steps }
 end
 if over then
   redis.call('HDEL', KEYS[2], user)
   redis.call('HDEL', KEYS[7], user)
   redis.call('HDEL', KEYS[8], user)
-  redis.call('SET', KEYS[3], record, 'EX', ARGV[7])
+  redis.call('SET', KEYS[3], record, 'EX', ARGV[9])
 elseif record ~= '' then
   redis.call('HSET', KEYS[2], user, record)
-  redis.call('HSET', KEYS[7], user, ARGV[6])
+  redis.call('HSET', KEYS[7], user, ARGV[8])
   redis.call('HSET', KEYS[8], user, ARGV[5])
 end
 local context = list()
@@ -54,12 +62,12 @@ for i = 1, #context, 2 do
   redis.call('ZADD', KEYS[4], context[i], context[i + 1])
 end
 if #context > 0 then
-  redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -tonumber(ARGV[8]) - 1)
-  redis.call('EXPIRE', KEYS[4], ARGV[7])
+  redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -tonumber(ARGV[10]) - 1)
+  redis.call('EXPIRE', KEYS[4], ARGV[9])
 end
 -- Without a record the entries alone tell a step from its repeat; context is told apart by itself.
-local letters, repeated = list(), record == '' and #entries > 0 and news == 0
-if not repeated then
+local letters, again = list(), record == '' and #entries > 0 and news == 0
+if not again then
   for _, letter in ipairs(letters) do
     redis.call('XADD', KEYS[5], '*', 'letter', letter)
   end
@@ -69,7 +77,7 @@ for _, entry in ipairs(flight) do
   redis.call('RPUSH', KEYS[6], entry)
 end
 if #flight > 0 then
-  redis.call('LTRIM', KEYS[6], -tonumber(ARGV[9]), -1)
-  redis.call('EXPIRE', KEYS[6], 7 * ARGV[7])
+  redis.call('LTRIM', KEYS[6], -tonumber(ARGV[11]), -1)
+  redis.call('EXPIRE', KEYS[6], 7 * ARGV[9])
 end
-return 1
+return { 1, redis.call('INCR', KEYS[9]) }
