@@ -8,7 +8,7 @@ import gevent
 from bridge.errors import PayloadError
 
 CHUNK_BYTES = 65_536
-BODY_TIMEOUT_S = 30.0
+BODY_TIMEOUT_S = 10.0
 TOO_SLOW = "the body took too long to arrive"
 
 

@@ -5,6 +5,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ class NoAccessLog(Logger):  # type: ignore[misc]
         """Writes nothing."""
 
 
+def connections_within(open_files: int) -> int:
+    """How many clients a worker takes: the other half of its open files is for chats, Redis and files on their way."""
+    return min(4000, open_files // 2)
+
+
 _settings = settings_or_exit()
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 
@@ -29,7 +35,9 @@ wsgi_app = "bridge.ops.wsgi:application"
 bind = [f"{_host}:{_settings.port}"]
 workers = _settings.workers
 worker_class = "bridge.ops.worker.BridgeWorker"
-worker_connections = 4000
+worker_connections = connections_within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+forwarder_headers = ""  # SCRIPT_NAME from a proxy on the same host would change the path
+forwarded_allow_ips = ""
 preload_app = False  # actors that are started before the fork belong to the master
 timeout = 5  # a frozen worker must die before its leases run out
 graceful_timeout = 20

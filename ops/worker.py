@@ -1,7 +1,8 @@
-"""Gunicorn's gevent worker, made to leave in time and to refuse in JSON."""
+"""Gunicorn's gevent worker: no connection can hold it, it leaves in time, and it refuses in JSON."""
 
 from __future__ import annotations
 
+import logging
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -14,9 +15,16 @@ from gunicorn.http.errors import (
     ParseException,
     UnsupportedTransferCoding,
 )
-from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
+from bridge.http.middleware import SAFE_HEADERS
+from bridge.ops.client_connection import ClientConnection, Connections, HeadTimeout
+
+# What is left of a body after its answer: less than this is read, so that the connection can go on.
+UNREAD_BYTES = 16_384
+UNREAD_TIMEOUT_S = 1.0
+
+_log = logging.getLogger(__name__)
 _REFUSALS: tuple[tuple[type[Exception], str, str], ...] = (
     (LimitRequestLine, "414 URI Too Long", "The request line is too long."),
     (LimitRequestHeaders, "431 Request Header Fields Too Large", "The headers are too large."),
@@ -27,25 +35,23 @@ _REFUSALS: tuple[tuple[type[Exception], str, str], ...] = (
 _CRASH = ("500 Internal Server Error", "Internal server error.")
 
 
-class IdleConnection:
-    """The wait for a connection's next request: cut off after `keepalive`, and at once when the worker leaves."""
+class HeadWait:
+    """The wait for a connection's next request, within the time limits of the connection."""
 
-    def __init__(self, worker: BridgeWorker, keepalive_s: float) -> None:
+    def __init__(self, worker: BridgeWorker, connection: ClientConnection) -> None:
         self._worker = worker
-        self._timeout = gevent.Timeout(keepalive_s, False)
+        self._connection = connection
 
     def __enter__(self) -> None:
         if not self._worker.alive:
             raise StopIteration
-        self._worker.idle.add(gevent.getcurrent())
-        self._timeout.start()
+        self._connection.begin_head(self._worker.cfg.keepalive)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._timeout.close()
-        self._worker.idle.discard(gevent.getcurrent())
-        return error is self._timeout
+        self._connection.end_head()
+        return isinstance(error, HeadTimeout)
 
 
 class BridgeWorker(GeventWorker):  # type: ignore[misc]  # Gunicorn carries no types
@@ -53,12 +59,47 @@ class BridgeWorker(GeventWorker):  # type: ignore[misc]  # Gunicorn carries no t
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.idle: set[gevent.Greenlet] = set()
+        self._connections = Connections()
+        self._served_by: dict[gevent.Greenlet, ClientConnection] = {}
+        # The pool that accepts holds `worker_connections`: once it is full, the probes wait, too.
+        self._most_connections = self.worker_connections * 9 // 10
         self._leaving = False
 
-    def timeout_ctx(self) -> IdleConnection:
+    def init_process(self) -> None:
+        """Starts the worker in its own process."""
+        gevent.get_hub().print_exception = _log_greenlet_error
+        super().init_process()
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serves one connection. Above the limit it first cuts off another one that waits."""
+        if len(self._connections) >= self._most_connections:
+            self._connections.cut_off_one()
+        connection = ClientConnection(client, self._connections)
+        self._served_by[gevent.getcurrent()] = connection
+        try:
+            super().handle(listener, connection, addr)
+        finally:
+            del self._served_by[gevent.getcurrent()]
+            self._connections.discard(connection)
+
+    def timeout_ctx(self) -> HeadWait:
         """What Gunicorn waits in for the next request."""
-        return IdleConnection(self, self.cfg.keepalive)
+        return HeadWait(self, self._served_by[gevent.getcurrent()])
+
+    def handle_request(self, listener_name: Any, req: Any, sock: ClientConnection, addr: Any) -> None:
+        """Serves one request. Gunicorn would read the whole rest of its body; here a long rest closes the connection.
+
+        Raises StopIteration to close.
+        """
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+        except StopIteration:
+            if not _is_read(req.body):
+                sock.close_behind_answer()
+            raise
+        if not _is_read(req.body):
+            sock.close_behind_answer()
+            raise StopIteration
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM, from the master or from outside."""
@@ -71,32 +112,52 @@ class BridgeWorker(GeventWorker):  # type: ignore[misc]  # Gunicorn carries no t
         if not self.alive:
             self._leave()
 
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+    def handle_error(self, req: Any, client: ClientConnection, addr: Any, exc: BaseException) -> None:
         """Refuses what Gunicorn itself does not take. The request line is not logged: its query may hold a token."""
         status, sentence = next(((s, t) for kind, s, t in _REFUSALS if isinstance(exc, kind)), _CRASH)
         if status is _CRASH[0]:
             self.log.error("a request failed in the server: %s", type(exc).__name__, exc_info=exc)
         else:
             self.log.info("refused a request: %s", type(exc).__name__)
-        body = msgspec.json.encode({"ErrorDescription": sentence})
-        head = (
-            f"HTTP/1.1 {status}\r\nConnection: close\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
         try:
-            write_nonblock(client, head.encode() + body)
+            client.sendall(_refusal(status, sentence))
+            client.close_behind_answer()
         except OSError:
-            self.log.debug("could not say so: the client is gone")
+            self.log.debug("the client left before it was refused")
 
     def _leave(self) -> None:
         if not self._leaving:
             self._leaving = True
-            # Not in the signal's own frame: what follows waits, and the hub must go on.
+            # The signal interrupts any greenlet, the hub included: what waits must run in a greenlet of its own.
             gevent.spawn(self._hand_over)
 
     def _hand_over(self) -> None:
         from bridge.ops import wsgi
 
-        for connection in list(self.idle):
-            connection.kill(StopIteration, block=False)
+        self._connections.cut_off_waiting()
         wsgi.hand_over()
+
+
+def _is_read(body: Any) -> bool:
+    """Whether nothing is left of a request's body, or so little that it could be read now."""
+    if body.failed:
+        return False
+    try:
+        with gevent.Timeout(UNREAD_TIMEOUT_S, TimeoutError()):
+            return len(body.read(UNREAD_BYTES)) < UNREAD_BYTES
+    except Exception:
+        # Gunicorn has many errors for chunks that make no sense; each means that the next request has no known start.
+        return False
+
+
+def _refusal(status: str, sentence: str) -> bytes:
+    body = msgspec.json.encode({"ErrorDescription": sentence})
+    headers = {"Connection": "close", "Content-Type": "application/json", "Content-Length": len(body), **SAFE_HEADERS}
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def _log_greenlet_error(context: object, kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
+    # gevent writes such errors to stderr, where they are neither JSON nor redacted.
+    what = type(context).__name__ if context is not None else "the event loop"
+    _log.error("an error that nobody caught, in %s", what, exc_info=(kind, error or kind(), trace))

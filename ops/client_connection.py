@@ -1,0 +1,139 @@
+"""A client's connection: it yields before each read, and each wait for the client has a time limit."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from typing import Any
+
+import gevent
+from gunicorn.util import close_graceful
+
+HEAD_TIMEOUT_S = 10.0
+SEND_TIMEOUT_S = 30.0
+# The kernel would grow the buffer of a client that does not read to several megabytes.
+SEND_BUFFER_BYTES = 256 * 1024
+# Gunicorn would read a body of known length by the megabyte, ahead of whoever counts its bytes.
+READ_BYTES = 65_536
+LINGER_S = 1.0
+LINGER_BYTES = 1024 * 1024
+
+
+class HeadTimeout(gevent.Timeout):  # type: ignore[misc]  # gevent carries no types for it
+    """The client did not send a whole head in time."""
+
+
+class Connections:
+    """The open connections of a worker: those within a request and those between two, the eldest of each first."""
+
+    def __init__(self) -> None:
+        self._busy: dict[ClientConnection, None] = {}
+        self._idle: dict[ClientConnection, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._busy) + len(self._idle)
+
+    def mark_busy(self, connection: ClientConnection) -> None:
+        """A request began; for a new connection that is at once."""
+        self._idle.pop(connection, None)
+        self._busy.setdefault(connection)
+
+    def mark_idle(self, connection: ClientConnection) -> None:
+        """A request was answered."""
+        self._busy.pop(connection, None)
+        self._idle[connection] = None
+
+    def discard(self, connection: ClientConnection) -> None:
+        """The connection is closed."""
+        self._busy.pop(connection, None)
+        self._idle.pop(connection, None)
+
+    def cut_off_one(self) -> None:
+        """Ends the connection whose client has been expected for longest, one within a request first."""
+        waiting = (one for one in (*self._busy, *self._idle) if one.is_reading and not one.is_cut_off)
+        if (connection := next(waiting, None)) is not None:
+            connection.cut_off()
+
+    def cut_off_waiting(self) -> None:
+        """Ends every connection that has not sent a whole head."""
+        for connection in (*self._busy, *self._idle):
+            if connection.awaits_head:
+                connection.cut_off()
+
+
+class ClientConnection:
+    """A client's socket, as Gunicorn uses it."""
+
+    def __init__(self, client: Any, connections: Connections) -> None:
+        self.is_reading = False
+        self.is_cut_off = False
+        self.awaits_head = False
+        self._socket = client
+        self._connections = connections
+        self._requests = 0
+        self._head_timeout = HeadTimeout(None)
+        self._head_begun = False
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        connections.mark_busy(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def begin_head(self, idle_s: float) -> None:
+        """A head is awaited: the first for HEAD_TIMEOUT_S, a later one for `idle_s` until its first byte."""
+        self.awaits_head, self._head_begun = True, False
+        if self._requests:
+            self._connections.mark_idle(self)
+        self._limit_head(idle_s if self._requests else HEAD_TIMEOUT_S)
+        self._requests += 1
+
+    def end_head(self) -> None:
+        """The head is read, or given up."""
+        self._head_timeout.close()
+        self.awaits_head = False
+        self._connections.mark_busy(self)
+
+    def _limit_head(self, timeout_s: float) -> None:
+        self._head_timeout.close()
+        self._head_timeout = HeadTimeout.start_new(timeout_s, False)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Reads after everyone else had a turn: `recv` on a socket with bytes ready does not switch greenlets."""
+        gevent.sleep(0)
+        if self.awaits_head and self._head_begun:
+            self._continue_head()
+        self.is_reading = True
+        try:
+            data: bytes = self._socket.recv(min(size, READ_BYTES), flags)
+        finally:
+            self.is_reading = False
+        self._head_begun = True
+        return data
+
+    def _continue_head(self) -> None:
+        # A client that has begun a head is not idle: it has as long for the rest as for its first head.
+        if self._head_timeout.seconds != HEAD_TIMEOUT_S:
+            self._limit_head(HEAD_TIMEOUT_S)
+            self._connections.mark_busy(self)
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:
+        """Raises ConnectionResetError when the client has not taken all of it within SEND_TIMEOUT_S."""
+        self._socket.settimeout(SEND_TIMEOUT_S)
+        try:
+            self._socket.sendall(data, flags)
+        except TimeoutError as error:
+            raise ConnectionResetError(errno.ECONNRESET, "the client did not read its answer") from error
+        finally:
+            self._socket.settimeout(None)
+
+    def cut_off(self) -> None:
+        """Reads no more. The read under way sees the end of the stream, so that nothing is interrupted elsewhere."""
+        self.is_cut_off = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
+
+    def close_behind_answer(self) -> None:
+        """Closes once the answer can have arrived: a close with unread bytes would reset the connection."""
+        if not self.is_cut_off:
+            close_graceful(self, timeout=LINGER_S, max_drain=LINGER_BYTES)
