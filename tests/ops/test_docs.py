@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "ops" / "docs"
 SETTINGS = (DOCS / "settings.md").read_text("utf-8")
 OPERATING = (DOCS / "operating.md").read_text("utf-8")
+HOUSE = (DOCS / "house.md").read_text("utf-8")
 API = (DOCS / "api.md").read_text("utf-8")
 PROTOCOLS_AND_DECISIONS = [*(ROOT / "ops/protocols").glob("*.md"), *(ROOT / "ops/decisions").glob("*.md")]
 HAND_WRITTEN = [ROOT / "README.md", ROOT / "ops" / "CONTRIBUTING.md", *DOCS.glob("*.md")]
@@ -53,7 +54,7 @@ def test_every_setting_that_a_page_names_exists() -> None:
 # --- what they say of the code ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", HAND_WRITTEN, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*HAND_WRITTEN, *PROTOCOLS_AND_DECISIONS], ids=lambda page: page.name)
 def test_every_file_and_folder_that_a_page_names_is_there(page: Path) -> None:
     there = {path.relative_to(ROOT).as_posix() for folder in _folders() for path in folder.rglob("*")}
     text = page.read_text("utf-8")
@@ -61,6 +62,15 @@ def test_every_file_and_folder_that_a_page_names_is_there(page: Path) -> None:
     folders = {name.rstrip("/") for name in re.findall(r"`((?:bridge|actors|http|ops|tests)/[\w./-]*)`", text)}
     missing = {name for name in modules | folders if not any(f"/{path}".endswith(f"/{name}") for path in there)}
     assert {name for name in missing if not (ROOT / name).exists()} == set()
+
+
+def test_the_walk_through_the_house_names_every_folder_of_code() -> None:
+    table_of_folders = HOUSE.partition("## Folders\n")[2].partition("\n## ")[0]
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "ops").glob("*/*.py")}
+    folders |= {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "actors").glob("*/*.py")}
+    folders |= {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "bridge").glob("[!aho]*/*.py")}
+    assert {folder for folder in folders if f"`{folder}/`" not in table_of_folders} == set()
+    assert len(folders) > 12
 
 
 def _folders() -> list[Path]:
