@@ -59,6 +59,7 @@ class System:
         self.inbox = engine(connections, keys)
         self.store = _store(connections, settings, keys, self.inbox)
         _check_layout(self.store, settings)
+        _warn_of_replicas(self.store)
         self._channels = channels or table.channels(settings)
         self._remotes = Remotes(settings, self._channels)
         self._pools = Pools(self._remotes, settings)
@@ -165,6 +166,14 @@ def _check_layout(store: Store, settings: Settings) -> None:
     if (found := store.check_layout()) != settings.partitions:
         raise SettingsError(
             [f"SALESFORCE_INTEGRATION_PARTITIONS is {settings.partitions}, but this store was first used with {found}."]
+        )
+
+
+def _warn_of_replicas(store: Store) -> None:
+    if replicas := store.unconfirmed_replicas():
+        log.warning(
+            "Redis has %d replicas and REDIS_WAIT_REPLICAS is 0: a fail-over loses messages that were answered 200",
+            replicas,
         )
 
 

@@ -25,6 +25,7 @@ class Connections:
         self._settings = settings
         self._embedded = fakeredis.FakeServer() if is_embedded(settings) else None
         self.durability = "none" if self._embedded else "redis"
+        # None: every replica that is connected.
         self.wait_replicas = settings.redis_wait_replicas
 
     def client(self, *, blocking_s: float = 0.0) -> redis.Redis:

@@ -1,4 +1,4 @@
-"""Writes of many at once: what greenlets want written while a batch is under way leaves together, as the next one."""
+"""Pipelining: the commands that greenlets run while a batch is under way leave together, as the next batch."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ log = logging.getLogger("bridge.batches")
 
 MOST = 128
 WAIT_MS = 500
+# A replica that confirmed nothing for so long is not waited for: a frozen one would stop every write.
+LAG_ALLOWED_S = 5
 
 
 class _Waiting(NamedTuple):
@@ -27,12 +29,15 @@ class _Waiting(NamedTuple):
 class Pipeline:
     """Each command stands for itself: it succeeds or fails alone, and its answer is there before `run` returns.
 
-    With `wait_replicas`, one WAIT on the same connection ends a batch, and nobody in it is answered before that.
+    With `wait_replicas`, one WAIT on the same connection ends a batch, and nobody in it is answered before that. None
+    stands for every replica that is connected, and at least one: any of them may be promoted.
     """
 
-    def __init__(self, client: redis.Redis, *, wait_replicas: int) -> None:
+    def __init__(self, client: redis.Redis, *, wait_replicas: int | None) -> None:
         self._redis = client
         self._wait_replicas = wait_replicas
+        # As many as were connected after the last batch; 0 before the first.
+        self._connected = 0
         self._waiting: list[_Waiting] = []
         self._under_way = False
 
@@ -69,16 +74,34 @@ class Pipeline:
             waiting.answer.set(answer)
 
     def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        if self._wait_replicas is None and not self._connected:
+            self._connected = max(1, connected_replicas(self._redis.info("replication")))
         with self._redis.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
-            if not self._wait_replicas:
+            if self._wait_replicas == 0:
                 return pipe.execute(raise_on_error=False)
-            pipe.execute_command("WAIT", self._wait_replicas, WAIT_MS)
-            *answers, replicas = pipe.execute(raise_on_error=False)
-        return [answer if isinstance(answer, Exception) else self._confirmed(answer, replicas) for answer in answers]
+            pipe.execute_command("WAIT", self._wait_replicas or self._connected, WAIT_MS)
+            pipe.execute_command("INFO", "replication")
+            *answers, confirmed, replication = pipe.execute(raise_on_error=False)
+        wanted = self._wait_replicas or max(1, connected_replicas(replication))
+        # WAIT may have returned before a replica confirmed that came while the batch was under way: then nobody in the
+        # batch is told that it is written, and whoever tries again waits for that replica as well.
+        self._connected = wanted
+        return [
+            answer if isinstance(answer, Exception) else _confirmed(answer, confirmed, wanted) for answer in answers
+        ]
 
-    def _confirmed(self, answer: Any, replicas: Any) -> Any:
-        if isinstance(replicas, int) and replicas >= self._wait_replicas:
-            return answer
-        return StoreUnavailable(f"only {replicas} of {self._wait_replicas} replicas confirmed")
+
+def connected_replicas(replication: Any) -> int:
+    """How many replicas follow the primary, of what INFO says about replication."""
+    if not isinstance(replication, dict):
+        return 0
+    replicas = (replica for name, replica in replication.items() if name.startswith("slave") and name[5:].isdigit())
+    return sum(replica["state"] == "online" and int(replica["lag"]) <= LAG_ALLOWED_S for replica in replicas)
+
+
+def _confirmed(answer: Any, confirmed: Any, wanted: int) -> Any:
+    if isinstance(confirmed, int) and confirmed >= wanted:
+        return answer
+    return StoreUnavailable(f"only {confirmed} of {wanted} replicas confirmed")

@@ -14,6 +14,7 @@ import msgspec
 from bridge.actors.leases import Lease
 from bridge.actors.store.commands import Commands, EngineScripts, Script
 from bridge.actors.store.connections import Connections
+from bridge.actors.store.pipelining import connected_replicas
 from bridge.door import Posted
 from bridge.errors import Fenced, MailboxFull, StaleRecord
 from bridge.keys import Keys
@@ -78,6 +79,7 @@ class Store:
         self._redis = self._commands.redis
         self._client = client
         self._mailbox_limit = mailbox_limit
+        self._wait_replicas = connections.wait_replicas
         self._engine_names = engine.names
         names = ("post", "posted", "commit", "claim", "renew", "release", "beat")
         before = {"post": engine.append, "commit": engine.record_position}
@@ -259,6 +261,12 @@ class Store:
         self._call(lambda: self._redis.set(self.keys.layout, self.keys.partitions, nx=True))
         found: Any = self._call(lambda: self._redis.get(self.keys.layout))
         return int(found)
+
+    def unconfirmed_replicas(self) -> int:
+        """How many replicas the server has although no write waits for one."""
+        if self._wait_replicas != 0 or self.durability == "none":
+            return 0
+        return connected_replicas(self._call(lambda: self._redis.info("replication")))
 
     def ping(self) -> None:
         """Raises StoreUnavailable unless the store answers."""

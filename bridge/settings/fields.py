@@ -57,8 +57,8 @@ def _socket_dir() -> Path:
     return Path(tempfile.gettempdir()) / f"bridge-{os.getuid()}"
 
 
-def _wait_replicas(given: dict[str, Any]) -> int:
-    return 1 if given.get("redis_master") and given.get("redis_sentinel_address") else 0
+def _wait_replicas(given: dict[str, Any]) -> int | None:
+    return None if given.get("redis_master") and given.get("redis_sentinel_address") else 0
 
 
 class Settings(BaseSettings):
@@ -138,8 +138,9 @@ class Settings(BaseSettings):
     redis_sentinel_address: Sentinels = variable(
         "Sentinels, separated by ;", (), example="sentinel-1:26379;sentinel-2:26379", needed="with Sentinel"
     )
-    redis_wait_replicas: int = variable(
-        "Replicas that must have a message before it is answered 200; by default 1 with Sentinel, else 0",
+    redis_wait_replicas: int | None = variable(
+        "Replicas that must have a message before it is answered 200; by default all that are connected with Sentinel, "
+        "at least one, else 0",
         default_factory=_wait_replicas,
         example="1",
         ge=0,

@@ -134,10 +134,10 @@ def test_scripts_whose_answers_are_lost_again_and_again_take_effect_once(proxied
 @pytest.mark.timeout(120)
 def test_fail_overs_lose_nothing_that_was_acknowledged() -> None:
     require_redis()
-    # One replica, so that the one that confirmed is the one that is promoted: of two, either may be.
-    with SentinelCluster(replicas=1) as cluster, Simulator(auto_accept=True) as simulator:
+    # Of two replicas either may be promoted: by default both have to confirm.
+    with SentinelCluster(replicas=2) as cluster, Simulator(auto_accept=True) as simulator:
         sentinels = {"redis_sentinel_address": cluster.addresses, "redis_master": cluster.MASTER}
-        environ = sandbox_environ(simulator.url, **sentinels, redis_wait_replicas="1", **UNLIMITED)
+        environ = sandbox_environ(simulator.url, **sentinels, **UNLIMITED)
         with Hosts(environ, count=2) as hosts:
             caller = Caller(hosts.urls)
             caller.log_in()

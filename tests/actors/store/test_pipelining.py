@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
 import redis
-from actor_parts import Place, Proxy, RedisServer, wait_for
+from actor_parts import Place, Proxy, RedisServer, require_redis, wait_for
 
-from bridge.actors.store.pipelining import MOST, Pipeline
+from bridge.actors.store.pipelining import MOST, Pipeline, connected_replicas
 from bridge.errors import StoreUnavailable
 
 
@@ -80,3 +83,37 @@ def test_without_the_replicas_that_are_promised_nobody_is_told_that_it_is_writte
     batches = Pipeline(redis.Redis(port=redis_server.port), wait_replicas=1)
     answers = at_once(batches, ("SET", "a", "1"), ("SET", "b", "2"))
     assert [str(answer) for answer in answers] == ["only 0 of 1 replicas confirmed"] * 2
+
+
+@pytest.mark.redis
+def test_every_replica_that_is_connected_has_to_confirm_because_any_may_be_promoted(tmp_path: Path) -> None:
+    require_redis()
+    for name in ("primary", "first", "second"):
+        (tmp_path / name).mkdir()
+    primary = RedisServer(tmp_path / "primary")
+    batches = Pipeline(redis.Redis(port=primary.port), wait_replicas=None)
+    assert str(at_once(batches, ("SET", "a", "1"))[0]) == "only 0 of 1 replicas confirmed"
+    of = ("--replicaof", "127.0.0.1", str(primary.port))
+    replicas = [RedisServer(tmp_path / name, *of) for name in ("first", "second")]
+    try:
+        wait_for(lambda: connected_replicas(primary.client().info("replication")) == 2, 20)
+        wait_for(lambda: at_once(batches, ("SET", "a", "1")) == [True])
+        os.kill(replicas[1].process.pid, signal.SIGSTOP)
+        assert str(at_once(batches, ("SET", "a", "2"))[0]) == "only 1 of 2 replicas confirmed"
+        os.kill(replicas[1].process.pid, signal.SIGCONT)
+        wait_for(lambda: at_once(batches, ("SET", "a", "3")) == [True])
+        replicas[1].stop()
+        wait_for(lambda: at_once(batches, ("SET", "a", "4")) == [True])
+    finally:
+        for server in (*replicas, primary):
+            server.stop()
+
+
+def test_a_replica_that_confirmed_nothing_for_long_is_not_waited_for() -> None:
+    info = {"role": "master", "connected_slaves": 3, "slave_expires_fullscan": 0}
+    replicas = {"slave0": _replica(lag=0), "slave1": _replica(lag=60), "slave2": _replica(lag=0, state="wait_bgsave")}
+    assert connected_replicas(info | replicas) == 1
+
+
+def _replica(*, lag: int, state: str = "online") -> dict[str, Any]:
+    return {"ip": "127.0.0.1", "port": 6379, "state": state, "offset": 1, "lag": lag}

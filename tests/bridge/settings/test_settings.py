@@ -373,7 +373,7 @@ def test_an_api_version_is_its_number(text: str, version: str) -> None:
 def test_replicas_are_waited_for_with_a_sentinel_unless_the_operator_says_otherwise() -> None:
     sentinel = {"redis_master": "mymaster", "redis_sentinel_address": "s-1"}
     assert settings(redis_address="redis:6379").redis_wait_replicas == 0
-    assert settings(**sentinel).redis_wait_replicas == 1
+    assert settings(**sentinel).redis_wait_replicas is None, "all that are connected"
     assert settings(**sentinel, redis_wait_replicas="0").redis_wait_replicas == 0
 
 
