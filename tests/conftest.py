@@ -1,5 +1,3 @@
 """Every test runs as production does: patched by gevent before anything else is imported (see pytest.ini)."""
 
-from gevent import monkey
-
-monkey.patch_all()
+import bridge.ops.pytest_gevent  # noqa: F401 - for who runs pytest without pytest.ini

@@ -137,7 +137,7 @@ class Ledger:
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
-    def wait_for(self, predicate: Callable[[], Found], timeout_s: float = 5.0) -> Found:
+    def wait_for(self, predicate: Callable[[], Found], timeout_s: float = 20.0) -> Found:
         """What the predicate gives as soon as it is true, tried at every change.
 
         Raises TimeoutError, with the last entries, when it did not come true in time.

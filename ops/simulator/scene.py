@@ -51,11 +51,11 @@ class Scene(ScriptedAgent):
 
     # --- witnessing -------------------------------------------------------------------------------------------------
 
-    def wait_for(self, predicate: Callable[[], Found], timeout_s: float = 5.0) -> Found:
+    def wait_for(self, predicate: Callable[[], Found], timeout_s: float = 20.0) -> Found:
         """What the predicate gives as soon as it is true. Raises TimeoutError."""
         return self.ledger.wait_for(predicate, timeout_s)
 
-    def wait_for_chat(self, who: str = "last", status: str = "queued", timeout_s: float = 5.0) -> str:
+    def wait_for_chat(self, who: str = "last", status: str = "queued", timeout_s: float = 20.0) -> str:
         """The session id of the chat as soon as it is in that state. Raises TimeoutError."""
         return self.wait_for(lambda: self._in_state(who, status), timeout_s)
 

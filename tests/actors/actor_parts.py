@@ -36,7 +36,7 @@ PARTITIONS = 8
 LONG_S = 3600.0
 
 
-def wait_for(predicate: Callable[[], Found], timeout_s: float = 5.0) -> Found:
+def wait_for(predicate: Callable[[], Found], timeout_s: float = 20.0) -> Found:
     """What the predicate gives as soon as it is true. Raises TimeoutError."""
     deadline_s = time.monotonic() + timeout_s
     while not (found := predicate()):

@@ -16,7 +16,7 @@ from bridge.ops.simulator.org import Record
 
 WAIT = "Esperando un agente"
 CONNECTED = {"Message": "Chat created succefully"}
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 
 Json = dict[str, Any]
 

@@ -317,7 +317,7 @@ def test_draining_does_not_wait_past_its_deadline(office: Office) -> None:
     office.gains(1, chat_record("ana"))
     began_s = time.monotonic()
     assert office.drains(1, within_s=0.1).wait(timeout=5)
-    assert 0.1 <= time.monotonic() - began_s < 1.0
+    assert 0.1 <= time.monotonic() - began_s < 4
 
 
 @pytest.mark.parametrize("end", [Failed("ana", "KeyError on Entry"), PartitionLost(1)], ids=["fallen", "lost"])
@@ -379,8 +379,8 @@ def test_thousands_are_drained_and_lost_quickly(office: Office) -> None:
     began_s = time.monotonic()
     for number in range(2000):
         office.ref.tell(Drained(f"user-{number}"))
-    assert at_rest.wait(timeout=5)
+    assert at_rest.wait(timeout=20)
     office.told(PartitionLost(1))
-    assert time.monotonic() - began_s < 3.0
+    assert time.monotonic() - began_s < 10
     wait_for(lambda: not any(one.alive for one in office.started))
     gevent.sleep(0)

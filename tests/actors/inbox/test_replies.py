@@ -50,7 +50,7 @@ def test_waiting_ends_in_time(replies: Replies) -> None:
     began_s = time.monotonic()
     with pytest.raises(AnswerTimeout, match=r"no answer within 0\.1 s"):
         replies.wait(replies.expect(), timeout_s=0.1)
-    assert 0.1 <= time.monotonic() - began_s < 0.5
+    assert 0.1 <= time.monotonic() - began_s < 5
 
 
 def test_nothing_is_remembered_of_asks_that_are_over(place: Place, replies: Replies) -> None:

@@ -191,13 +191,13 @@ def test_an_unexpected_error_of_a_call_is_raised() -> None:
 
 def test_texts_leave_no_faster_than_the_rate_allows(remote: Remote) -> None:
     heard, began_s = Heard(), time.monotonic()
-    pool = pool_of(remote.serve, size=4, rate=100.0)
-    for token in range(130):
+    pool = pool_of(remote.serve, size=4, rate=20.0)
+    for token in range(60):
         pool.tell(text(heard, token=token))
-    heard.wait_for(Outcome, 90)
-    assert time.monotonic() - began_s < 0.2, "a second's worth may go at once"
-    heard.wait_for(Outcome, 130)
-    assert 0.25 < time.monotonic() - began_s < 1.0
+    heard.wait_for(Outcome, 20)
+    assert time.monotonic() - began_s < 1, "a second's worth may go at once"
+    heard.wait_for(Outcome, 60)
+    assert 1.8 < time.monotonic() - began_s < 8
 
 
 CHAT = wants_chat("ana")

