@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 import msgspec
 
-from bridge.actors.base import Ref
+from bridge.actors.base import Ref, tell
 from bridge.actors.leases import Lease
-from bridge.commands import Command, Lane
-from bridge.errors import BridgeError
+from bridge.commands import Command, Lane, lane_of
+from bridge.errors import BridgeError, RemoteGarbled
 from bridge.events import Event
 from bridge.messages import InboxEvent
 from bridge.records import ChatRecord
+
+log = logging.getLogger("bridge.clients")
+
+Serve = Callable[[Command], tuple[Event, ...]]
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -56,6 +63,20 @@ class Failure(msgspec.Struct, frozen=True):
     lane: Lane
     token: int
     error: BridgeError
+
+
+def carry_out(serve: Serve, request: Request) -> None:
+    """Carries out a request and tells its outcome or its failure. No error leaves here."""
+    lane = lane_of(request.command)
+    try:
+        events = serve(request.command)
+    except BridgeError as error:
+        tell(request.reply_to, Failure(lane, request.token, error))
+    except Exception as error:
+        log.exception("%s failed", type(request.command).__name__)
+        tell(request.reply_to, Failure(lane, request.token, RemoteGarbled(f"unexpected {type(error).__name__}")))
+    else:
+        tell(request.reply_to, Outcome(lane, request.token, events))
 
 
 class RetryDue(msgspec.Struct, frozen=True):

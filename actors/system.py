@@ -13,6 +13,7 @@ import pykka
 
 from bridge.actors.base import Ref
 from bridge.actors.chats.interconnection import ChatContext, Interconnection
+from bridge.actors.chats.polling import polls_at
 from bridge.actors.chats.registry import InterconnectionRegistry
 from bridge.actors.door import ActorDoor
 from bridge.actors.inbox.dead_workers import worker_name
@@ -21,16 +22,14 @@ from bridge.actors.inbox.ownership import Ownership
 from bridge.actors.inbox.redis import BLOCK_S, RedisInbox
 from bridge.actors.inbox.replies import Replies
 from bridge.actors.leases import Lease
-from bridge.actors.outbound.pool import carry_out
 from bridge.actors.outbound.token_refresh import TokenRefresher
 from bridge.actors.outbound.wiring import Pools, Remotes
-from bridge.actors.protocol import Ping, Request, Snapshot
+from bridge.actors.protocol import Ping, Snapshot
 from bridge.actors.store.connections import Connections
 from bridge.actors.store.store import Store
 from bridge.channels import table
 from bridge.channels.channel import Channels, longest_texts
-from bridge.chat.policy import Policy
-from bridge.chat.retries import TimeLimits
+from bridge.chat.policy import ChatPolicy
 from bridge.codecs.botflow import BotFlowConfig
 from bridge.errors import SettingsError
 from bridge.keys import Keys
@@ -63,11 +62,12 @@ class System:
         self._channels = channels or table.channels(settings)
         self._remotes = Remotes(settings, self._channels)
         self._pools = Pools(self._remotes, settings)
-        self._context = self._chat_context(settings)
+        self._policy = _policy(settings, self._channels)
+        self._context = self._chat_context()
         self.registry: Ref = InterconnectionRegistry.start(self._start_interconnection)
         self._replies = Replies(connections.client(blocking_s=BLOCK_S), keys.replies(self.worker))
         self._ownership = Ownership(self.store, self.worker, registry=self.registry, inbox=self.inbox)
-        self.door = ActorDoor(self.store, self.inbox, self._replies, timeout_s=settings.main_context_time_out)
+        self.door = ActorDoor(self.store, self.inbox, self._replies, timeout_s=self._policy.connect_s)
         self.door.attach(
             registry=self.registry,
             ownership=self._ownership,
@@ -135,12 +135,9 @@ class System:
             "pools": [pool.snapshot() for pool in self._pools.all],
         }
 
-    def _chat_context(self, settings: Settings) -> ChatContext:
-        def poll(request: Request) -> gevent.Greenlet:
-            return gevent.spawn(carry_out, self._remotes.desk.serve, request)
-
-        policy = _policy(settings, self._channels)
-        return ChatContext(self.store, policy, _patience(settings), self._pools.send, poll, self.inbox)
+    def _chat_context(self) -> ChatContext:
+        desk = self._remotes.desk
+        return ChatContext(self.store, self._policy, self._pools.send, polls_at(desk.serve), desk.describe, self.inbox)
 
     def _start_interconnection(
         self, user_id: str, lease: Lease, *, registry: Ref, record: ChatRecord | None, first_poll_delay_s: float
@@ -177,19 +174,13 @@ def _warn_of_replicas(store: Store) -> None:
         )
 
 
-def _policy(settings: Settings, channels: Channels) -> Policy:
-    return Policy(
-        words=Texts.from_settings(settings, longest_texts(channels)),
+def _policy(settings: Settings, channels: Channels) -> ChatPolicy:
+    return ChatPolicy(
+        texts=Texts.from_settings(settings, longest_texts(channels)),
         bot_delay_s=BotFlowConfig.from_settings(settings).delays_s,
         connect_s=settings.main_context_time_out,
         max_wait_s=settings.max_wait,
         queue_update_interval_s=settings.queue_update_interval,
-    )
-
-
-def _patience(settings: Settings) -> TimeLimits:
-    return TimeLimits(
-        connect_s=settings.main_context_time_out,
         delivery_s=settings.delivery_give_up,
         session_s=settings.session_give_up,
         overlap_pause_s=settings.sleep_long_polling_s,

@@ -10,8 +10,20 @@ from typing import Literal
 
 import msgspec
 
-from bridge.desk import DeskSession
-from bridge.messages import BotState, ConnectRequest, Message
+from bridge.errors import BridgeError, DeskError, RemoteError, RemoteUnavailable
+from bridge.events import (
+    BotUntold,
+    ConnectRefused,
+    DeskLeft,
+    DeskUnreachable,
+    Event,
+    FileRejected,
+    SessionExpired,
+    SessionStepped,
+    UndeliverableToAgent,
+    UndeliverableToUser,
+)
+from bridge.messages import BotState, ConnectRequest, DeskSession, Message
 from bridge.records import Delivery
 
 
@@ -48,15 +60,44 @@ class Limit(str, Enum):
 class Command(Message, frozen=True):
     """Base of all commands."""
 
+    @property
+    def not_before_ms(self) -> int:
+        """The time before which it must not begin; 0 for at once."""
+        return 0
 
-class EnsureContact(Command, frozen=True):
+    def repeated(self) -> Command:
+        """The same command after a try that may have gone through."""
+        return self
+
+    def given_up(self, error: BridgeError, tries: int) -> tuple[Event, ...]:
+        """What follows when it is not tried again."""
+        raise NotImplementedError
+
+
+class OpeningCommand(Command, frozen=True):
+    """Base of the commands that open a chat: if one is given up, the caller is answered."""
+
+    def given_up(self, error: BridgeError, tries: int) -> tuple[Event, ...]:
+        return (ConnectRefused(str(error), "unavailable" if may_pass(error) else "refused"),)
+
+
+class SessionCommand(Command, frozen=True):
+    """Base of the commands without which a session cannot go on."""
+
+    session: DeskSession
+
+    def given_up(self, error: BridgeError, tries: int) -> tuple[Event, ...]:
+        return (SessionExpired(str(error)) if is_gone(error) else DeskUnreachable(str(error)),)
+
+
+class EnsureContact(OpeningCommand, frozen=True):
     """Find the user's contact, or create it."""
 
     request: ConnectRequest
 
 
-class OpenCase(Command, frozen=True):
-    """Open the chat's case. `again`: an earlier try may have gone through; `chat_id`: what marks the case as ours."""
+class OpenCase(OpeningCommand, frozen=True):
+    """Open the chat's case. `again`: an earlier try may have gone through; `chat_id` marks the case as this chat's."""
 
     request: ConnectRequest
     contact_id: str
@@ -64,12 +105,15 @@ class OpenCase(Command, frozen=True):
     again: bool = False
     chat_id: str = ""
 
+    def repeated(self) -> OpenCase:
+        return msgspec.structs.replace(self, again=True)
 
-class OpenSession(Command, frozen=True):
+
+class OpenSession(OpeningCommand, frozen=True):
     """Get a session from the desk."""
 
 
-class RequestChat(Command, frozen=True):
+class RequestChat(OpeningCommand, frozen=True):
     """Ask the desk for an agent."""
 
     request: ConnectRequest
@@ -78,10 +122,27 @@ class RequestChat(Command, frozen=True):
     case_id: str
 
 
-class Poll(Command, frozen=True):
-    """Ask the desk once what is new, waiting as long as it holds the question."""
+class Poll(SessionCommand, frozen=True):
+    """Ask the desk once what is new. The desk holds the answer until there is something."""
+
+
+class RepairSession(SessionCommand, frozen=True):
+    """Do the next step of the repair of a session that moved, not before `due_at_ms`."""
+
+    due_at_ms: int = 0
+
+    @property
+    def not_before_ms(self) -> int:
+        return self.due_at_ms
+
+
+class LeaveDesk(Command, frozen=True):
+    """End the chat at the desk."""
 
     session: DeskSession
+
+    def given_up(self, error: BridgeError, tries: int) -> tuple[Event, ...]:
+        return (DeskLeft(),)
 
 
 class SendToAgent(Command, frozen=True):
@@ -90,25 +151,24 @@ class SendToAgent(Command, frozen=True):
     session: DeskSession
     delivery: Delivery
 
+    def given_up(self, error: BridgeError, tries: int) -> tuple[Event, ...]:
+        """The desk may have taken the text: the session goes on from a half in which that does no harm."""
+        if is_gone(error):
+            return (SessionExpired(str(error)),)
+        sending = error.sending if isinstance(error, RemoteError) else None
+        stepped = () if sending is None else (SessionStepped(sending),)
+        return (*stepped, UndeliverableToAgent(self.delivery.id, str(error), tries))
+
 
 class AttachFile(Command, frozen=True):
-    """Fetch a user's file and lay it at the case."""
+    """Fetch a user's file and store it at the case."""
 
     case_id: str
     session_id: str
     delivery: Delivery
 
-
-class RepairSession(Command, frozen=True):
-    """Do the next step of the desk's repair of a session that moved."""
-
-    session: DeskSession
-
-
-class LeaveDesk(Command, frozen=True):
-    """End the chat at the desk from our side."""
-
-    session: DeskSession
+    def given_up(self, error: BridgeError, tries: int) -> tuple[Event, ...]:
+        return (FileRejected(self.delivery.id, str(error), tries),)
 
 
 class SendToUser(Command, frozen=True):
@@ -116,6 +176,9 @@ class SendToUser(Command, frozen=True):
 
     request: ConnectRequest
     delivery: Delivery
+
+    def given_up(self, error: BridgeError, tries: int) -> tuple[Event, ...]:
+        return (UndeliverableToUser(self.delivery.id, str(error), tries),)
 
 
 class TellBot(Command, frozen=True):
@@ -125,14 +188,31 @@ class TellBot(Command, frozen=True):
     state: BotState
     due_at_ms: int
 
+    @property
+    def not_before_ms(self) -> int:
+        return self.due_at_ms
+
+    def given_up(self, error: BridgeError, tries: int) -> tuple[Event, ...]:
+        return (BotUntold(str(error)),)
+
+
+def is_gone(error: BridgeError) -> bool:
+    """Whether the desk says that the session does not exist any more."""
+    return isinstance(error, DeskError) and error.verdict == "gone"
+
+
+def may_pass(error: BridgeError) -> bool:
+    """Whether the same request may succeed later."""
+    return isinstance(error, RemoteUnavailable) or (isinstance(error, DeskError) and not is_gone(error))
+
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """How a command is carried out.
 
     `limit` ends its tries, counted from `since`: now, or since the chat was opened, or since the delivery was owed.
     `paced` commands obey the rate limit of their pool. `repeatable` says whether the remote drops a repeat of the same
-    command; where it does not, a repeat may have its effect twice. `jitter_s` is the longest random delay before the
-    first try.
+    command; where it does not, a repeat may have its effect twice. `insisted` commands are tried again although they
+    were refused, MAX_RETRIES times. `jitter_s` is the longest random delay before the first try.
     """
 
     lane: Lane
@@ -141,6 +221,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     since: Literal["now", "opened", "owed"] = "now"
     paced: bool = False
     repeatable: bool = True
+    insisted: bool = False
     jitter_s: float = 0.0
 
 
@@ -158,9 +239,18 @@ TERMS: dict[type[Command], Terms] = {
     LeaveDesk: Terms(lane=Lane.DESK, pool=Pool.DESK, limit=Limit.LEAVE),
     # WhatsApp drops a repeated id. A text to Messenger carries no id.
     SendToUser: Terms(
-        lane=Lane.USER, pool=Pool.CHANNEL, limit=Limit.DELIVERY, since="owed", paced=True, repeatable=False
+        lane=Lane.USER,
+        pool=Pool.CHANNEL,
+        limit=Limit.DELIVERY,
+        since="owed",
+        paced=True,
+        repeatable=False,
+        insisted=True,
     ),
-    TellBot: Terms(lane=Lane.BOT, pool=Pool.BOT_FLOW, limit=Limit.DELIVERY, repeatable=False),
+    TellBot: Terms(lane=Lane.BOT, pool=Pool.BOT_FLOW, limit=Limit.DELIVERY, repeatable=False, insisted=True),
 }
 
-LANES: dict[type[Command], Lane] = {command: terms.lane for command, terms in TERMS.items()}
+
+def lane_of(command: Command) -> Lane:
+    """The lane that carries the command."""
+    return TERMS[type(command)].lane

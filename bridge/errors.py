@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import msgspec
+
+Verdict = Literal["gone", "broken", "busy", "moved"]
+
 
 class BridgeError(Exception):
     """Root of every error that this service raises on purpose."""
@@ -44,12 +50,16 @@ class AnswerTimeout(BridgeError):
 
 
 class RemoteError(BridgeError):
-    """A neighbour's: `status` is its HTTP status, 0 when there was no answer at all."""
+    """A remote server's: `status` is its HTTP status, 0 when there was no answer at all.
+
+    `sending`, where it is set, is the sending half of the session from which a desk can go on after this error.
+    """
 
     def __init__(self, sentence: str, *, status: int = 0, code: str = "") -> None:
         super().__init__(sentence)
         self.status = status
         self.code = code
+        self.sending: msgspec.Raw | None = None
 
 
 class RemoteUnavailable(RemoteError):
@@ -72,21 +82,13 @@ class RemoteRefused(RemoteError):
     """It understood and said no: the same request would be refused again."""
 
 
-class SessionLost(RemoteRefused):
-    """The desk does not know the session any more (403, liveagent.md, "Status codes")."""
+class DeskError(RemoteError):
+    """A desk's: its answer says something about the session.
 
+    `verdict`: `gone`: the session does not exist any more; `broken`: it moved and must be repaired; `busy`: another
+    poll of it is still open; `moved`: the sending half was out of step.
+    """
 
-class SessionBroken(RemoteError):
-    """The session moved (503): it must be repaired before anything else is sent (liveagent.md, "Reconnect")."""
-
-
-class PollOverlapped(RemoteError):
-    """Another poll of the same session is still held at the desk (409, liveagent.md, "Two polls at once")."""
-
-
-class OutOfStep(RemoteError):
-    """A POST's number was not the next one; `accepted` is the last one taken (liveagent.md, "Sequence numbers")."""
-
-    def __init__(self, sentence: str, *, accepted: int) -> None:
-        super().__init__(sentence, status=409)
-        self.accepted = accepted
+    def __init__(self, sentence: str, *, verdict: Verdict, status: int = 0) -> None:
+        super().__init__(sentence, status=status)
+        self.verdict = verdict

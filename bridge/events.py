@@ -1,262 +1,244 @@
-"""What happened at Salesforce, at the desk, at the user's side: the events that come up to a chat.
+"""The events that come to a chat from the desk, from Salesforce, from the user's channel and from the bot flow.
 
-They speak of an agent desk, whichever it is; how a desk says these things stands in its codec.
+They name no desk; the codec of a desk translates its answers into them.
 """
 
 from __future__ import annotations
 
-from bridge.desk import DeskSession
-from bridge.messages import AnswerCode, InboxEvent, Message
+import msgspec
+
+from bridge.messages import AnswerCode, DeskSession, Turn
+from bridge.messages import Event as Event
 from bridge.records import ContextEntry
 
+# --- opening ----------------------------------------------------------------------------------------------------------
 
-class ContactReady(Message, frozen=True):
+
+class ContactReady(Event, frozen=True):
     """The user's contact was found or created."""
 
     contact_id: str
 
 
-class ContactBlocked(Message, frozen=True):
+class ContactBlocked(Event, frozen=True):
     """The user's contact may not chat."""
 
     contact_id: str
 
 
-class CaseOpened(Message, frozen=True):
+class CaseOpened(Event, frozen=True):
     """The chat's case exists."""
 
     case_id: str
 
 
-class SessionOpened(Message, frozen=True):
-    """The desk gave a session; nobody has been asked for yet."""
+class SessionOpened(Event, frozen=True):
+    """The desk gave a session. No agent was asked for yet."""
 
     session: DeskSession
 
 
-class ChatRequested(Message, frozen=True):
+class ChatRequested(Event, frozen=True):
     """The desk took the request for an agent."""
 
     session: DeskSession
 
 
-class ConnectRefused(Message, frozen=True):
-    """The chat cannot be opened; the code and sentence are what the caller is told."""
-
-    code: AnswerCode
-    sentence: str
+# --- the session ------------------------------------------------------------------------------------------------------
 
 
-class SessionPolled(Message, frozen=True):
-    """A poll was answered: the session's bookkeeping of what it heard went on."""
+class SessionPolled(Event, frozen=True):
+    """A poll was answered: `receiving` is the new receiving half of the session."""
 
-    session: DeskSession
-
-
-class SessionStepped(Message, frozen=True):
-    """A POST or a repair moved the session on, without a text being taken."""
-
-    session: DeskSession
+    receiving: msgspec.Raw
+    turn: Turn | None = None
 
 
-class TextFound(Message, frozen=True):
-    """A repair found one more text of ours at the desk than we had counted: this one, the last."""
+class SessionStepped(Event, frozen=True):
+    """A POST or a repair changed the session without delivering a text: `sending` is its new sending half."""
+
+    sending: msgspec.Raw
+    turn: Turn | None = None
+
+
+class SessionBroke(Event, frozen=True):
+    """The desk said that the session moved: it must be repaired before anything else is sent."""
+
+    reason: str = ""
+
+
+class SessionStale(Event, frozen=True):
+    """The session expired before an agent was asked for: another one is needed."""
+
+    reason: str
+
+
+class TextFound(Event, frozen=True):
+    """A repair found one more text of ours at the desk than were confirmed: this one, the last."""
 
     text: str
 
 
-class ConnectOverdue(Message, frozen=True):
-    """Whoever asked for the chat has been told that there was no answer in time."""
+# --- what ends a chat -------------------------------------------------------------------------------------------------
 
-    code: AnswerCode = "unavailable"
+
+class Ending(Event, frozen=True):
+    """Base of what ends a chat. A caller who still waits for the chat is answered with `code` and `reason`."""
+
+    reason: str
+
+    @property
+    def code(self) -> AnswerCode:
+        return "refused"
+
+
+class ConnectRefused(Ending, frozen=True):
+    """The chat cannot be opened."""
+
+    code: AnswerCode = "refused"
+
+
+class ConnectOverdue(Ending, frozen=True):
+    """The time to open the chat is over: its caller is told that there was no answer."""
+
     reason: str = "no answer in time"
+    code: AnswerCode = "unavailable"
 
 
-class ChatQuarantined(Message, frozen=True):
-    """The chat's interconnection fell again and again; it is ended before it does so for ever."""
-
-    reason: str
+class ChatRefused(Ending, frozen=True):
+    """The desk gave the request up: no agent will come."""
 
 
-class SessionStale(Message, frozen=True):
-    """The session ended before an agent was asked for: another one is needed."""
+class ChatEnded(Ending, frozen=True):
+    """The desk ended the chat. `served` is False where it ended because no agent was available."""
 
-    reason: str
-
-
-class SessionExpired(Message, frozen=True):
-    """The session is gone for good."""
-
-    reason: str
+    served: bool
 
 
-class DeskUnreachable(Message, frozen=True):
-    """The desk answers for this session no more, or refuses to; the session itself may be alive there."""
-
-    reason: str
+class SessionExpired(Ending, frozen=True):
+    """The desk does not know the session any more."""
 
 
-class ChatQueued(Message, frozen=True):
+class DeskUnreachable(Ending, frozen=True):
+    """The desk does not answer for this session, or refuses to. The session may still exist there."""
+
+
+class WaitExpired(Ending, frozen=True):
+    """The user waited on hold as long as MAX_WAIT allows."""
+
+    reason: str = "the wait took too long"
+
+
+class ChatQuarantined(Ending, frozen=True):
+    """The chat's interconnection failed again and again, so the chat is given up."""
+
+
+# --- waiting and talking ----------------------------------------------------------------------------------------------
+
+
+class ChatQueued(Event, frozen=True):
     """The user waits for an agent. Position is None where the desk gives none; the wait is in seconds."""
 
     position: int | None = None
     wait_s: float | None = None
 
 
-class QueueMoved(Message, frozen=True):
+class QueueMoved(Event, frozen=True):
     """The user's place in the queue changed."""
 
     position: int | None = None
     wait_s: float | None = None
 
 
-class ChatRefused(Message, frozen=True):
-    """No agent will come: the desk gave the request up."""
-
-    reason: str
-
-
-class ChatEstablished(Message, frozen=True):
-    """An agent is there. `context` is what was said before, filled in on the way by the interconnection."""
+class ChatEstablished(Event, frozen=True):
+    """An agent is there. `context` is what was said before; the interconnection reads it from the store."""
 
     agent_name: str
     context: tuple[ContextEntry, ...] = ()
 
 
-class ChatTransferred(Message, frozen=True):
+class ChatTransferred(Event, frozen=True):
     """Another agent took over."""
 
     agent_name: str
 
 
-class AgentWrote(Message, frozen=True):
+class AgentWrote(Event, frozen=True):
     """The agent sent a text."""
 
     text: str
 
 
-class AgentTyped(Message, frozen=True):
+class AgentTyped(Event, frozen=True):
     """The agent began or stopped to type."""
 
     typing: bool
 
 
-class AgentLeft(Message, frozen=True):
-    """The agent's connection dropped; the chat itself goes on."""
+class AgentLeft(Event, frozen=True):
+    """The agent's connection dropped. The chat goes on."""
 
 
-class TransferBegan(Message, frozen=True):
-    """The chat is on its way to another agent or queue."""
+class TransferBegan(Event, frozen=True):
+    """The chat is being transferred to another agent or queue."""
 
 
-class FileRequested(Message, frozen=True):
-    """The agent asked for, or sent, a file through the desk's own channel."""
+class FileRequested(Event, frozen=True):
+    """The agent asked for a file, or sent one, through the desk's own channel."""
 
 
-class ChatEnded(Message, frozen=True):
-    """The desk ended the chat; `served` is false where it ended for want of an agent."""
-
-    reason: str
-    served: bool
+class DeskLeft(Event, frozen=True):
+    """The desk took our request to end the chat, or there was nothing left to end."""
 
 
-class DeskLeft(Message, frozen=True):
-    """Our own leaving was taken by the desk (or there was nothing left to leave)."""
+# --- deliveries -------------------------------------------------------------------------------------------------------
 
 
-class DeliveredToAgent(Message, frozen=True):
-    """The desk took a text."""
+class DeliveredToAgent(Event, frozen=True):
+    """The desk took a text: `sending` is the new sending half of the session."""
 
     delivery_id: str
-    session: DeskSession
+    sending: msgspec.Raw
 
 
-class UndeliverableToAgent(Message, frozen=True):
-    """The desk will not take this text, however often it is tried."""
-
-    delivery_id: str
-    reason: str
-    attempts: int = 1
-
-
-class FileAttached(Message, frozen=True):
-    """A user's file lies at the case under this name."""
-
-    delivery_id: str
-    name: str
-
-
-class FileRejected(Message, frozen=True):
-    """A user's file could not be fetched or stored."""
-
-    delivery_id: str
-    reason: str
-    attempts: int = 1
-
-
-class DeliveredToUser(Message, frozen=True):
+class DeliveredToUser(Event, frozen=True):
     """The channel took a text."""
 
     delivery_id: str
 
 
-class UndeliverableToUser(Message, frozen=True):
-    """The channel will not take this text."""
+class FileAttached(Event, frozen=True):
+    """A user's file is stored at the case under this name."""
+
+    delivery_id: str
+    name: str
+
+
+class DeliveryFailed(Event, frozen=True):
+    """Base of what ends a delivery that was not taken. `attempts` counts its tries."""
 
     delivery_id: str
     reason: str
     attempts: int = 1
 
 
-class BotTold(Message, frozen=True):
+class UndeliverableToAgent(DeliveryFailed, frozen=True):
+    """The desk did not take a text, and it is not tried again."""
+
+
+class UndeliverableToUser(DeliveryFailed, frozen=True):
+    """The channel did not take a text, and it is not tried again."""
+
+
+class FileRejected(DeliveryFailed, frozen=True):
+    """A user's file could not be fetched or stored."""
+
+
+class BotTold(Event, frozen=True):
     """The bot flow is in its new state."""
 
 
-class BotUntold(Message, frozen=True):
+class BotUntold(Event, frozen=True):
     """The bot flow could not be put into its new state."""
 
     reason: str
-
-
-class WaitExpired(Message, frozen=True):
-    """The user waited on hold as long as MAX_WAIT allows."""
-
-
-Event = (
-    InboxEvent
-    | ContactReady
-    | ContactBlocked
-    | CaseOpened
-    | SessionOpened
-    | ChatRequested
-    | ConnectRefused
-    | SessionPolled
-    | SessionStepped
-    | TextFound
-    | ConnectOverdue
-    | ChatQuarantined
-    | SessionStale
-    | SessionExpired
-    | DeskUnreachable
-    | ChatQueued
-    | QueueMoved
-    | ChatRefused
-    | ChatEstablished
-    | ChatTransferred
-    | AgentWrote
-    | AgentTyped
-    | AgentLeft
-    | TransferBegan
-    | FileRequested
-    | ChatEnded
-    | DeskLeft
-    | DeliveredToAgent
-    | UndeliverableToAgent
-    | FileAttached
-    | FileRejected
-    | DeliveredToUser
-    | UndeliverableToUser
-    | BotTold
-    | BotUntold
-    | WaitExpired
-)

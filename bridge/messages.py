@@ -14,8 +14,15 @@ MediaKind = Literal["image", "document", "audio", "video", "file"]
 BotState = Literal["blocked", "timeout", "success"]
 
 
+Health = Literal["ok", "broken", "restoring", "repairing"]
+
+
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base of all messages."""
+
+
+class Event(Message, frozen=True):
+    """Base of all events: something that happened. The events of the inbox are below, the others in `bridge.events`."""
 
 
 # --- values ---------------------------------------------------------------------------------------------------------
@@ -46,6 +53,13 @@ class UserMessage(Message, frozen=True, kw_only=True):
     media: Media | None = None
 
 
+def mask_user(user_id: str) -> str:
+    """`5215512345599` as `521*******599`: enough to tell two users apart, too little to call one."""
+    if len(user_id) < 9:
+        return user_id[:1] + "*" * max(len(user_id) - 1, 0)
+    return user_id[:3] + "*" * (len(user_id) - 6) + user_id[-3:]
+
+
 class ConnectRequest(Message, frozen=True, kw_only=True):
     """What the bot gives to open a chat (settings.md, "Connect")."""
 
@@ -67,6 +81,59 @@ class Ask(Message, frozen=True):
     asked_at_ms: int = 0
 
 
+class DeskSession(Message, frozen=True, kw_only=True):
+    """A session at a desk. The chat keeps it and reads only its health; the driver of the desk reads the two halves.
+
+    A POST or a repair replaces the sending half, a poll the receiving half, so neither overwrites the other.
+    `health`: `ok`; `broken`: repair it, do not poll; `restoring`: a poll comes next; `repairing`: repair it and poll.
+    """
+
+    id: str
+    opened_at_ms: int
+    sending: msgspec.Raw
+    receiving: msgspec.Raw
+    desk: str = "liveagent"
+    health: Health = "ok"
+
+    @property
+    def ok(self) -> bool:
+        """Whether texts may be sent."""
+        return self.health == "ok"
+
+    @property
+    def repairable(self) -> bool:
+        """Whether the next step of the repair is a command of ours."""
+        return self.health in ("broken", "repairing")
+
+    @property
+    def pollable(self) -> bool:
+        """Whether a poll may begin."""
+        return self.health != "broken"
+
+    def received(self, half: msgspec.Raw, turn: Turn | None = None) -> DeskSession:
+        """This session after a poll brought `half`."""
+        return msgspec.structs.replace(self, receiving=half, health=self._after(turn))
+
+    def sent(self, half: msgspec.Raw, turn: Turn | None = None) -> DeskSession:
+        """This session after a POST or a repair brought `half`."""
+        return msgspec.structs.replace(self, sending=half, health=self._after(turn))
+
+    def broke(self) -> DeskSession:
+        """This session after the desk said that it moved."""
+        return msgspec.structs.replace(self, health="broken")
+
+    def _after(self, turn: Turn | None) -> Health:
+        # A command that began before the last change of health knows nothing about that change.
+        return turn.after if turn is not None and turn.before == self.health else self.health
+
+
+class Turn(Message, frozen=True):
+    """A change of a session's health. It counts only if the health is still `before`."""
+
+    before: Health
+    after: Health
+
+
 AnswerCode = Literal["ok", "exists", "blocked", "refused", "unavailable", "absent"]
 
 
@@ -84,7 +151,7 @@ class Answer(Message, frozen=True):
 # --- events from the front door; these travel through the durable inbox -----------------------------------------------
 
 
-class InboxEventBase(Message, frozen=True, tag_field="type", tag=True):
+class InboxEventBase(Event, frozen=True, tag_field="type", tag=True):
     """Base of what the inbox carries."""
 
 

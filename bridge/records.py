@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import Enum
+from typing import Literal
 
 import msgspec
 
-from bridge.desk import DeskSession
 from bridge.messages import (
     Ask,
     BotState,
     ConnectRequest,
+    DeskSession,
+    Health,
     InboxEvent,
     Media,
     Provider,
@@ -20,6 +22,7 @@ from bridge.messages import (
 )
 
 CONTEXT_TTL_S = 86_400
+RECORD_VERSION = 2
 
 
 class ChatState(str, Enum):
@@ -58,9 +61,11 @@ class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Everything that a chat is: after a crash it goes on from here. `step` counts its commits.
 
     `recent` are short forms of the last message ids: a store that failed over may have forgotten that it saw them.
+    `broke_ms` are the times at which the session broke, the recent ones. Version 1 did not write `version`.
     """
 
-    version: int = 1
+    # A factory, because a field at its plain default is not written.
+    version: int = msgspec.field(default_factory=lambda: RECORD_VERSION)
     chat_id: str
     request: ConnectRequest
     state: ChatState
@@ -70,6 +75,7 @@ class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     contact_id: str = ""
     case_id: str = ""
     session: DeskSession | None = None
+    broke_ms: list[int] = []
     requested: bool = False
     listening: bool = True
     leaving: bool = False
@@ -166,6 +172,8 @@ def unread(event: InboxEvent, entry_id: str, *, reason: str, now_ms: int) -> lis
 
 
 _record_decoder = msgspec.json.Decoder(ChatRecord)
+# The health of a session by its `repair` in a record of version 1.
+_HEALTH_V1: dict[str, Health] = {"": "ok", "reconnect": "broken", "restore": "restoring", "resync": "repairing"}
 
 
 def encode_record(record: ChatRecord) -> bytes:
@@ -174,5 +182,33 @@ def encode_record(record: ChatRecord) -> bytes:
 
 
 def decode_record(raw: bytes) -> ChatRecord:
-    """The record that `encode_record` wrote. Raises msgspec.MsgspecError for anything else."""
-    return _record_decoder.decode(raw)
+    """The record that `encode_record` wrote, of version 1 too. Raises msgspec.MsgspecError for anything else."""
+    try:
+        return _record_decoder.decode(raw)
+    except msgspec.ValidationError:
+        return _record_decoder.decode(_upgraded(raw))
+
+
+class _SessionV1(msgspec.Struct):
+    session_id: str
+    opened_at_ms: int
+    repair: Literal["", "reconnect", "restore", "resync"] = ""
+
+
+class _RecordV1(msgspec.Struct):
+    session: msgspec.Raw
+
+
+def _upgraded(raw: bytes) -> bytes:
+    """A record of version 1 as one of version 2. Both halves are the old session: each is read for its own fields."""
+    old = msgspec.json.decode(raw, type=_RecordV1).session
+    known = msgspec.json.decode(old, type=_SessionV1)
+    session = DeskSession(
+        id=known.session_id,
+        opened_at_ms=known.opened_at_ms,
+        sending=old,
+        receiving=old,
+        health=_HEALTH_V1[known.repair],
+    )
+    fields: dict[str, msgspec.Raw] = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    return msgspec.json.encode({**fields, "session": session})

@@ -25,7 +25,7 @@ _SPOKEN_OF: dict[MediaKind, str] = {
 
 
 class Texts:
-    """The words of `bridge.chat.policy.Words`, out of MESSAGES, TIMEZONE and SEND_IMAGE_NAME_IN_MESSAGE."""
+    """Every sentence that a chat says, by MESSAGES, TIMEZONE and SEND_IMAGE_NAME_IN_MESSAGE."""
 
     def __init__(
         self,

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bridge.chat.machine import TABLE
-from bridge.messages import Message
+from bridge.chat.table import TABLE
+from bridge.events import Event
 from bridge.records import ChatState
 
 PAGE = Path(__file__).resolve().parent / "docs/chat-table.md"
@@ -15,7 +15,7 @@ PAGE = Path(__file__).resolve().parent / "docs/chat-table.md"
 _HEAD = """\
 # The table of a chat
 
-Made by `python -m bridge.ops.chat_table` from `TABLE` in `bridge/chat/machine.py`; a test fails when it is not
+Made by `python -m bridge.ops.chat_table` from `TABLE` in `bridge/chat/table.py`; a test fails when it is not
 current. An event that has no row in a state changes nothing there. Actions (`bridge/chat/actions.py`) change the
 record of the chat, and nothing else; the commands that follow are read off the record (`bridge/chat/pending.py`).
 A chat leaves `closing` by itself when nothing is pending any more.
@@ -78,7 +78,7 @@ def _overview() -> Iterator[str]:
     yield ""
 
 
-def _next(state: ChatState, event: type[Message]) -> str:
+def _next(state: ChatState, event: type[Event]) -> str:
     cell = TABLE[state].get(event)
     if cell is None:
         return ""

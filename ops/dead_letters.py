@@ -14,9 +14,8 @@ from bridge.actors.store.store import Store
 from bridge.commands import SendToUser
 from bridge.errors import BridgeError
 from bridge.keys import Keys
-from bridge.messages import ConnectRequest, UserMessageReceived
+from bridge.messages import ConnectRequest, UserMessageReceived, mask_user
 from bridge.ops.logs import escape
-from bridge.ops.ops_socket import mask_user
 from bridge.ops.settings_check import settings_or_exit
 from bridge.records import DeadLetter
 from bridge.settings.load import Settings

@@ -17,7 +17,7 @@ from bridge.settings.sources import gather
 _SLOWEST_WORKER_S = 5.0
 _LARGEST_DOCUMENT = 64 * 1024 * 1024
 _COLUMNS = (
-    "user", "state", "session", "ack", "sequence", "owed_to_agent", "owed_to_user", "mailbox", "last_poll_s", "agent"
+    "user", "state", "session", "health", "at_desk", "owed_to_agent", "owed_to_user", "mailbox", "last_poll_s", "agent"
 )  # fmt: skip
 _POOL_COLUMNS = ("name", "size", "busy", "queued")
 
@@ -101,6 +101,8 @@ def _table(title: str, columns: Iterable[str], rows: Iterable[Mapping[str, objec
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.1f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_cell(held)}" for name, held in value.items())
     if isinstance(value, (list, tuple)):
         return f"{len(value)} of them" if len(value) > 8 else ", ".join(map(str, value))
     return "" if value is None else escape(str(value))

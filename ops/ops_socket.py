@@ -14,6 +14,8 @@ from typing import Any
 
 from gevent.server import StreamServer
 
+from bridge.messages import mask_user
+
 Snapshot = Callable[[], Mapping[str, Any]]
 
 _log = logging.getLogger(__name__)
@@ -103,10 +105,3 @@ def masked(snapshot: Mapping[str, Any]) -> dict[str, Any]:
     """The snapshot with every user's id masked: it leaves the process in no other form."""
     rows = [{**row, "user": mask_user(str(row.get("user", "")))} for row in snapshot.get("interconnections", [])]
     return {**snapshot, "interconnections": rows}
-
-
-def mask_user(user_id: str) -> str:
-    """`5215512345599` as `521*******599`: enough to tell two users apart, too little to call one."""
-    if len(user_id) < 9:
-        return user_id[:1] + "*" * max(len(user_id) - 1, 0)
-    return user_id[:3] + "*" * (len(user_id) - 6) + user_id[-3:]

@@ -86,7 +86,6 @@ NOT_YET = {
     "bridge.texts imports bridge.settings.load",
     "bridge.texts imports bridge.settings.values",
     # modules in a circle
-    "bridge.chat.actions bridge.chat.machine",
     # long modules
     "bridge.chat.actions",
     "bridge.actors.chats.interconnection",

@@ -206,7 +206,6 @@ def test_half_of_the_functions_are_short(folder: str) -> None:
     assert house_plan.median_length(folder) < house_plan.MEDIAN_FUNCTION, longest
 
 
-@pytest.mark.xfail(strict=True, reason="the actions take any event; remove this mark when each names its own")
 def test_the_rules_of_a_chat_are_typed() -> None:
     untyped = [
         f"{path.name}:{node.lineno}"

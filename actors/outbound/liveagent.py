@@ -1,44 +1,54 @@
-"""Live Agent as a desk: carries out a chat's commands towards it, by its codec, over a transport."""
+"""Live Agent as a desk: carries out a chat's commands by its codec, over a transport."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 from bridge.actors.outbound.transport import Transport
 from bridge.codecs.liveagent.requests import LiveAgentCodec, Prechat
-from bridge.codecs.salesforce.data import SalesforceData
-from bridge.commands import (
-    Command,
-    LeaveDesk,
-    OpenSession,
-    Poll,
-    RepairSession,
-    RequestChat,
-    SendToAgent,
+from bridge.codecs.liveagent.session import (
+    LiveAgentSession,
+    OutOfStep,
+    read,
+    receiving_half,
+    sending_half,
+    turn,
+    written,
 )
-from bridge.errors import OutOfStep, RemoteRefused, RemoteUnavailable, SessionLost
+from bridge.commands import Command, LeaveDesk, OpenSession, Poll, RepairSession, RequestChat, SendToAgent
+from bridge.errors import DeskError, RemoteError, RemoteRefused, RemoteUnavailable
 from bridge.events import ChatRequested, DeliveredToAgent, DeskLeft, Event, SessionOpened, SessionPolled, SessionStepped
-from bridge.messages import Message
+from bridge.messages import ConnectRequest, DeskSession
 
 log = logging.getLogger("bridge.liveagent")
 
 
 class LiveAgentDesk:
-    """The desk that agents work at. `line` carries POSTs, `poll_line` the long polls: those must never be spared."""
+    """Implements `bridge.desk.Desk`.
+
+    `button_of` gives the button (queue) of a request; `line` carries POSTs, `poll_line` the long polls.
+    """
 
     def __init__(
-        self, codec: LiveAgentCodec, records: SalesforceData, *, line: Transport, poll_line: Transport
+        self,
+        codec: LiveAgentCodec,
+        button_of: Callable[[ConnectRequest], str],
+        *,
+        line: Transport,
+        poll_line: Transport,
     ) -> None:
         self._codec = codec
-        self._records = records
+        self._button_of = button_of
         self._line = line
         self._poll_line = poll_line
-        self._served: dict[type[Message], Callable[..., tuple[Event, ...]]] = {
+        self._served: dict[type[Command], Callable[..., tuple[Event, ...]]] = {
             OpenSession: self._open_session,
             RequestChat: self._request_chat,
-            Poll: self._listen,
+            Poll: self._poll,
             SendToAgent: self._send,
             RepairSession: self._repair,
             LeaveDesk: self._leave,
@@ -48,42 +58,77 @@ class LiveAgentDesk:
         """Carries one command out; gives what that brought. Raises RemoteError."""
         return self._served[type(command)](command)
 
+    def describe(self, session: DeskSession) -> Mapping[str, str | int | float]:
+        """The counters of a session, without its key."""
+        known = read(session)
+        return {"ack": known.ack, "sequence": known.sequence, "repairs": known.repairs}
+
     def _open_session(self, command: OpenSession) -> tuple[Event, ...]:
         reply = self._line.send(self._codec.open_session())
-        return (SessionOpened(self._codec.opened(reply, now_ms=time.time_ns() // 1_000_000)),)
+        return (SessionOpened(written(self._codec.opened(reply, now_ms=time.time_ns() // 1_000_000))),)
 
     def _request_chat(self, command: RequestChat) -> tuple[Event, ...]:
-        button_id = self._records.route(command.request).button_id
-        prechat = Prechat(button_id, command.contact_id, command.case_id)
-        reply = self._line.send(self._codec.request_chat(command.session, command.request, prechat))
-        return (ChatRequested(self._codec.posted(command.session, reply)),)
+        prechat = Prechat(self._button_of(command.request), command.contact_id, command.case_id)
+        session = read(command.session)
+        reply = self._line.send(self._codec.request_chat(session, command.request, prechat))
+        return (ChatRequested(written(self._codec.posted(session, reply))),)
 
-    def _listen(self, command: Poll) -> tuple[Event, ...]:
-        heard = self._codec.heard(command.session, self._poll_line.send(self._codec.poll(command.session)))
-        if heard.unknown:
-            log.info("not understood from the desk, and survived: %s", ", ".join(heard.unknown))
-        if heard.session == command.session:
+    def _poll(self, command: Poll) -> tuple[Event, ...]:
+        session = read(command.session)
+        batch = self._codec.polled(session, self._poll_line.send(self._codec.poll(session)))
+        if batch.unknown:
+            log.info("ignored unknown Live Agent messages: %s", ", ".join(batch.unknown))
+        if batch.session == session:
             return ()
-        return (SessionPolled(heard.session), *heard.events)
+        return (SessionPolled(receiving_half(batch.session), turn(session, batch.session)), *batch.events)
 
     def _send(self, command: SendToAgent) -> tuple[Event, ...]:
-        reply = self._line.send(self._codec.text(command.session, command.delivery.text))
-        return (DeliveredToAgent(command.delivery.id, self._codec.said(command.session, reply)),)
+        session = read(command.session)
+        try:
+            reply = self._line.send(self._codec.text(session, command.delivery.text))
+            taken = self._codec.said(session, reply)
+        except OutOfStep as error:
+            raise _mended(session, error) from error
+        except RemoteError as error:
+            error.sending = _skipped(session)
+            raise
+        return (DeliveredToAgent(command.delivery.id, sending_half(taken)),)
 
     def _repair(self, command: RepairSession) -> tuple[Event, ...]:
-        reply = self._line.send(self._codec.repair(command.session))
-        return (SessionStepped(self._codec.repaired(command.session, reply)),)
+        session = read(command.session)
+        repaired = self._codec.repaired(session, self._line.send(self._codec.repair(session)))
+        return (SessionStepped(sending_half(repaired), turn(session, repaired)),)
 
     def _leave(self, command: LeaveDesk) -> tuple[Event, ...]:
+        session = read(command.session)
         try:
-            # With the first number, which the request itself may have used, an end could pass for its repeat.
-            if command.session.sequence:
-                self._codec.posted(command.session, self._line.send(self._codec.end(command.session)))
+            # The request for the chat may have used the first number: an end with that number could be dropped as a
+            # repeat.
+            if session.sequence:
+                self._codec.posted(session, self._line.send(self._codec.end(session)))
                 return (DeskLeft(),)
-        except SessionLost:
-            raise
-        except (RemoteUnavailable, RemoteRefused, OutOfStep) as error:
+        except (OutOfStep, RemoteUnavailable, RemoteRefused) as error:
             # A POST may be refused here (liveagent.md, "Before an agent"); a session can always be deleted.
             log.info("ending by deleting the session, because: %s", error)
-        self._codec.deleted(self._line.send(self._codec.delete(command.session)))
+        self._codec.deleted(self._line.send(self._codec.delete(session)))
         return (DeskLeft(),)
+
+
+def _mended(session: LiveAgentSession, error: OutOfStep) -> RemoteError:
+    """The error with the number that the desk named. If that is the number that we used, the POST is tried again."""
+    if error.accepted == session.sequence:
+        again = RemoteUnavailable(str(error), status=error.status)
+        again.sending = _skipped(session)
+        return again
+    mended = DeskError(str(error), verdict="moved", status=error.status)
+    mended.sending = sending_half(msgspec.structs.replace(session, sequence=error.accepted))
+    return mended
+
+
+def _skipped(session: LiveAgentSession) -> msgspec.Raw:
+    """The half to go on from when the text is given up: its number may have been taken.
+
+    Another text under that number would be dropped as a repeat. A number too high only costs a 409 that names the right
+    one (liveagent.md, "Sequence numbers").
+    """
+    return sending_half(msgspec.structs.replace(session, sequence=session.sequence + 1))

@@ -12,35 +12,18 @@ import gevent
 import msgspec
 
 from bridge.actors.base import BridgeActor, Ref, tell
-from bridge.actors.protocol import Failure, Outcome, Ping, Request
-from bridge.commands import TERMS, Command
+from bridge.actors.protocol import Ping, Request, Serve, carry_out
+from bridge.commands import TERMS
 from bridge.errors import BridgeError, RemoteGarbled
-from bridge.events import Event
 from bridge.limits import RateLimit
 
 log = logging.getLogger("bridge.clients")
-
-Serve = Callable[[Command], tuple[Event, ...]]
 
 
 class Call(msgspec.Struct, frozen=True):
     """Work outside any chat; the answer is None or the error. door → outbound client (asked)."""
 
     work: Callable[[], None]
-
-
-def carry_out(serve: Serve, request: Request) -> None:
-    """Carries out a request and tells its outcome or its failure. No error leaves here."""
-    lane = TERMS[type(request.command)].lane
-    try:
-        events = serve(request.command)
-    except BridgeError as error:
-        tell(request.reply_to, Failure(lane, request.token, error))
-    except Exception as error:
-        log.exception("%s failed", type(request.command).__name__)
-        tell(request.reply_to, Failure(lane, request.token, RemoteGarbled(f"unexpected {type(error).__name__}")))
-    else:
-        tell(request.reply_to, Outcome(lane, request.token, events))
 
 
 class OutboundClient(BridgeActor):

@@ -46,7 +46,7 @@ class Remotes:
         )
         polls = SocketTransport("Live Agent", connections=POLL_CONNECTIONS)
         posts = _over_sockets("Live Agent", DESK_CLIENTS, harmless=SESSION_MOVED)
-        self.desk = LiveAgentDesk(codec, data, line=posts, poll_line=polls)
+        self.desk = LiveAgentDesk(codec, lambda request: data.route(request).button_id, line=posts, poll_line=polls)
         private_key = settings.sfc_private_key.get_secret_value()
         login = SalesforceLogin(LoginConfig.from_settings(settings))
         salesforce = _over_requests("Salesforce", RECORDS_CLIENTS)

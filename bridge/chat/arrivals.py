@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bridge.chat.policy import ChatPolicy
 from bridge.chat.step import Step
 from bridge.messages import (
     Answer,
@@ -15,7 +16,7 @@ from bridge.records import ChatRecord
 
 
 def set_aside(
-    event: InboxEvent, chat_id: str, record: ChatRecord | None, *, now_ms: int, timeout_s: float
+    event: InboxEvent, chat_id: str, record: ChatRecord | None, *, policy: ChatPolicy, now_ms: int
 ) -> Step | None:
     """The step that an entry leads to instead of an event of the chat; None where the chat may have the event.
 
@@ -23,8 +24,8 @@ def set_aside(
     carried out in the next one: a message becomes context, a question is answered that there is no such chat. A
     question that is older than the timeout of its caller is answered and not carried out.
     """
-    step = Step(now_ms=now_ms)
-    if _is_late(event, now_ms, timeout_s):
+    step = Step(now_ms=now_ms, policy=policy, stored=record, busy=(), new_id=str)
+    if _is_late(event, now_ms, policy.connect_s):
         return _answered(step, event, Answer("unavailable", "no answer in time"))
     if record is None or not chat_id or chat_id == record.chat_id:
         return None

@@ -1,4 +1,7 @@
-"""What a chat owes, read off its record: at most one command a lane, each the next thing to do there."""
+"""What a chat owes, read off its record: at most one command a lane, each the next thing to do there.
+
+A command is never stored. A chat that was restored reads its commands off the record by the same rule.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,17 @@ from bridge.commands import (
     SendToUser,
     TellBot,
 )
-from bridge.desk import DeskSession
+from bridge.messages import DeskSession
 from bridge.records import ChatRecord, ChatState, Delivery
 
+LONGEST_REPAIR_PAUSE_MS = 8_000
 
-def commands(record: ChatRecord, *, again: bool = False) -> Iterator[Command]:
-    """The next command of each lane that has one. `again`: an earlier owner may have carried it out already."""
+
+def pending_commands(record: ChatRecord) -> Iterator[Command]:
+    """The next command of each lane that has one."""
     if record.state in (ChatState.CLOSED, ChatState.FAILED):
         return
-    yield from _to_desk(record, again)
+    yield from _to_desk(record)
     yield from _from_desk(record)
     if record.to_user:
         yield SendToUser(record.request, record.to_user[0])
@@ -34,57 +39,65 @@ def commands(record: ChatRecord, *, again: bool = False) -> Iterator[Command]:
         yield TellBot(record.request, record.to_bot.state, record.to_bot.due_at_ms)
 
 
-def _to_desk(record: ChatRecord, again: bool) -> Iterator[Command]:
+def _to_desk(record: ChatRecord) -> Iterator[Command]:
+    session = record.session
     if record.state is ChatState.CONNECTING:
-        yield from _connecting(record, again)
-    elif record.session is None:
+        yield from _connecting(record)
+    elif session is None:
         return
     elif record.state is ChatState.CLOSING:
-        yield from _leaving(record)
-    elif record.session.broken:
-        yield from _repairing(record.session)
+        yield from _leaving(record, session)
+    elif not session.ok:
+        yield from _repairing(record, session)
     elif record.state is ChatState.ACTIVE and record.to_agent:
-        yield _towards_agent(record, record.to_agent[0])
+        yield _towards_agent(record, session, record.to_agent[0])
 
 
-def _connecting(record: ChatRecord, again: bool) -> Iterator[Command]:
+def _connecting(record: ChatRecord) -> Iterator[Command]:
     if not record.contact_id:
         yield EnsureContact(record.request)
     elif not record.case_id:
-        yield OpenCase(record.request, record.contact_id, record.opened_at_ms, again, record.chat_id)
+        yield OpenCase(record.request, record.contact_id, record.opened_at_ms, chat_id=record.chat_id)
     elif record.session is None:
         yield OpenSession()
     elif not record.requested:
         yield RequestChat(record.request, record.session, record.contact_id, record.case_id)
-    elif record.session.broken:
-        yield from _repairing(record.session)
+    elif not record.session.ok:
+        yield from _repairing(record, record.session)
 
 
-def _repairing(session: DeskSession) -> Iterator[Command]:
+def _repairing(record: ChatRecord, session: DeskSession) -> Iterator[Command]:
     if session.repairable:
-        yield RepairSession(session)
+        yield RepairSession(session, _repair_due_ms(record, session))
 
 
-def _leaving(record: ChatRecord) -> Iterator[Command]:
-    if not record.leaving or record.session is None:
+def _repair_due_ms(record: ChatRecord, session: DeskSession) -> int:
+    """A session that breaks again after its repair is repaired ever more slowly."""
+    breaks = len(record.broke_ms)
+    if session.health != "broken" or breaks < 2:
+        return 0
+    return record.broke_ms[-1] + min(1000 << (breaks - 2), LONGEST_REPAIR_PAUSE_MS)
+
+
+def _leaving(record: ChatRecord, session: DeskSession) -> Iterator[Command]:
+    if not record.leaving:
         return
-    if record.session.broken and record.listening:
-        yield from _repairing(record.session)
-    elif record.to_agent and not record.session.broken:
-        yield _towards_agent(record, record.to_agent[0])
+    if not session.ok and record.listening:
+        yield from _repairing(record, session)
+    elif record.to_agent and session.ok:
+        yield _towards_agent(record, session, record.to_agent[0])
     else:
-        yield LeaveDesk(record.session)
+        yield LeaveDesk(session)
 
 
-def _towards_agent(record: ChatRecord, delivery: Delivery) -> Command:
-    assert record.session is not None
+def _towards_agent(record: ChatRecord, session: DeskSession, delivery: Delivery) -> Command:
     if delivery.media is not None:
-        return AttachFile(record.case_id, record.session.session_id, delivery)
-    return SendToAgent(record.session, delivery)
+        return AttachFile(record.case_id, session.id, delivery)
+    return SendToAgent(session, delivery)
 
 
 def _from_desk(record: ChatRecord) -> Iterator[Command]:
-    if record.session is None or not (record.requested and record.listening and record.session.listening):
+    if record.session is None or not (record.requested and record.listening and record.session.pollable):
         return
     if record.state is not ChatState.CLOSING or record.leaving:
         yield Poll(record.session)

@@ -1,69 +1,48 @@
-"""What an operator decides about chats: words, delays, limits; the chat reads it, settings fill it."""
+"""What an operator decides about chats: texts, delays, limits. The rules read it, the settings fill it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 import msgspec
 
-from bridge.messages import BotState, Media, Provider
-from bridge.records import ContextEntry
+from bridge.commands import Limit
+from bridge.messages import BotState
+from bridge.texts import Texts
+
+# The chat gives up this much earlier than its caller, so that the caller still gets the answer.
+ANSWER_MARGIN_S = 0.25
 
 
-class Words(Protocol):
-    """Every sentence that a chat says to a user or an agent."""
-
-    @property
-    def wait(self) -> str:
-        """To the user, once the request is queued."""
-
-    @property
-    def agent_left(self) -> str:
-        """To the user, when the agent's connection dropped."""
-
-    @property
-    def file_from_agent(self) -> str:
-        """To the user, when the agent used a file that this channel cannot carry."""
-
-    @property
-    def transfer_began(self) -> str:
-        """To the user, when the chat is on its way to another agent."""
-
-    @property
-    def undelivered(self) -> str:
-        """To the user, when the desk would not take what the user wrote."""
-
-    def transferred(self, agent_name: str) -> str:
-        """To the user, when another agent took over."""
-
-    def queue(self, position: int | None, wait_s: float | None) -> str:
-        """To the user, when the place in the queue moved; empty where there is nothing to say."""
-
-    def context(self, entries: Sequence[ContextEntry]) -> str:
-        """To the agent, first of all: what was said before."""
-
-    def welcome(self, name: str) -> str:
-        """To the agent, in the user's name."""
-
-    def file_sent(self, media: Media, name: str) -> str:
-        """To the agent: a file lies at the case."""
-
-    def file_failed(self, media: Media) -> str:
-        """To the user: the file did not go through."""
-
-    def parts(self, provider: Provider, text: str) -> list[str]:
-        """The text in pieces that the channel takes, in order."""
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
+class ChatPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The operator's choices. Times in seconds.
 
-    A caller waits `connect_s` for a chat. 0 switches off `max_wait_s` and `queue_update_interval_s`.
+    A caller waits `connect_s` for a chat. 0 switches off `max_wait_s` and `queue_update_interval_s`. `overlap_pause_s`
+    is the pause after a poll that met another poll of the same session. `retries` are further tries of a text or a bot
+    state that was refused.
     """
 
-    words: Words
+    texts: Texts
     bot_delay_s: dict[BotState, float]
     connect_s: float = 10.0
     max_wait_s: float = 0.0
     queue_update_interval_s: float = 60.0
+    delivery_s: float = 600.0
+    session_s: float = 120.0
+    leave_s: float = 60.0
+    file_s: float = 60.0
+    overlap_pause_s: float = 3.0
+    retries: int = 2
+
+    @property
+    def opening_s(self) -> float:
+        """How long the chat itself tries to open."""
+        return self.connect_s - ANSWER_MARGIN_S
+
+    def limit_s(self, limit: Limit) -> float:
+        """How long a command with this limit is tried."""
+        return {
+            Limit.CONNECT: self.opening_s,
+            Limit.SESSION: self.session_s,
+            Limit.DELIVERY: self.delivery_s,
+            Limit.FILE: self.file_s,
+            Limit.LEAVE: self.leave_s,
+        }[limit]

@@ -1,21 +1,30 @@
-"""One step of a chat: what to write down in one commit, and what to do once that is written."""
+"""One step of a chat: what the actions read, what to write down in one commit, and what to do after that."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 import msgspec
 
-from bridge.commands import Command
+from bridge.chat.policy import ChatPolicy
+from bridge.commands import Command, Lane
 from bridge.messages import Answer, Ask, UserMessage
-from bridge.records import DeadLetter, FlightEntry
+from bridge.records import ChatRecord, DeadLetter, FlightEntry
 
 
 class Step(msgspec.Struct, kw_only=True):
-    """Filled by the chat's actions. `context`, `dead_letters` and `flight` belong to the commit; the rest follows it.
+    """Given to each action, which reads and fills it.
 
-    `ignored` names events that have no cell; `hush` says that the poll under way is not wanted any more.
+    `stored` is the record, None while there is no chat. `busy` are the lanes that carry a command. The commit writes
+    the record, `context`, `dead_letters` and `flight`; the rest follows the commit. `ignored` names the events that
+    have no cell; `cancel_poll` says that the poll under way is not wanted any more.
     """
 
     now_ms: int
+    policy: ChatPolicy
+    stored: ChatRecord | None
+    busy: Collection[Lane]
+    new_id: Callable[[], str]
     context: list[UserMessage] = []
     dead_letters: list[DeadLetter] = []
     flight: list[FlightEntry] = []
@@ -23,6 +32,13 @@ class Step(msgspec.Struct, kw_only=True):
     commands: list[Command] = []
     ignored: list[str] = []
     cancel_poll: bool = False
+
+    @property
+    def record(self) -> ChatRecord:
+        """The record of a chat that exists."""
+        if self.stored is None:
+            raise LookupError("there is no chat")
+        return self.stored
 
     @property
     def writes(self) -> bool:

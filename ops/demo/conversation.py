@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import requests
 
+from bridge.messages import mask_user
 from bridge.ops.demo.people import Person, Utterance, webhook_body
 from bridge.ops.dump import documents, socket_folder
-from bridge.ops.ops_socket import mask_user
 from bridge.ops.service_process import ServiceProcess
 from bridge.ops.simulator.ledger import Entry
 from bridge.ops.simulator.server import Simulator

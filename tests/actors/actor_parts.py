@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import gevent
+import msgspec
 import pytest
 import redis
 from gevent.server import StreamServer
@@ -24,9 +25,9 @@ from bridge.actors.inbox.redis import RedisInbox
 from bridge.actors.leases import Lease
 from bridge.actors.store.connections import Connections
 from bridge.actors.store.store import Store
-from bridge.desk import LiveAgentSession
+from bridge.codecs.liveagent.session import LiveAgentSession, read, sending_half, written
 from bridge.keys import Keys
-from bridge.messages import ConnectRequest, UserMessage, UserMessageReceived
+from bridge.messages import ConnectRequest, DeskSession, UserMessage, UserMessageReceived
 from bridge.ops.simulator.environ import sandbox_environ
 from bridge.records import ChatRecord, ChatState, Delivery
 from bridge.settings.load import Settings, load_settings
@@ -271,10 +272,15 @@ def chat_record(user: str = "5215573735001", **more: Any) -> ChatRecord:
     return ChatRecord(request=wants_chat(user), **{**fields, **more})
 
 
-def desk_session(**more: Any) -> LiveAgentSession:
-    """A session at the desk, opened just now."""
+def desk_session(**more: Any) -> DeskSession:
+    """A Live Agent session, opened just now."""
     fields: dict[str, Any] = {"session_id": "s-1", "key": "key", "affinity": "aff", "opened_at_ms": now_ms()}
-    return LiveAgentSession(**{**fields, **more})
+    return written(LiveAgentSession(**{**fields, **more}))
+
+
+def half_with(session: DeskSession, **fields: Any) -> msgspec.Raw:
+    """The sending half of a session of which some fields are different."""
+    return sending_half(msgspec.structs.replace(read(session), **fields))
 
 
 def active_chat(user: str = "5215573735001", *texts: str, **more: Any) -> ChatRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bridge.desk import LiveAgentSession
+from bridge.codecs.liveagent.session import LiveAgentSession, read, written
 from bridge.messages import (
     Ask,
     ConnectRequest,
@@ -30,6 +30,16 @@ from bridge.records import (
     unread,
 )
 
+SESSION = LiveAgentSession(
+    session_id="s", key="k", affinity="a", opened_at_ms=2, ack=3, offset=4, sequence=5, said=6, heard=7, repairs=8
+)
+# As 0.1.0 wrote it, in the middle of a repair.
+VERSION_1 = b"""{"chat_id":"c","request":{"user_id":"5217331175599","bot_slug":"shop","bot_id":"1","name":"Ana",
+"provider":"whatsapp","email":"ana@example.com"},"state":"active","opened_at_ms":1,"step":7,"contact_id":"003","case_id":"500",
+"session":{"session_id":"s","key":"s!1!k","affinity":"a","opened_at_ms":2,"ack":3,"offset":4,"sequence":5,"said":6,
+"heard":7,"repairs":1,"repair":"resync"},"requested":true,"agent_name":"Eva","owed_count":1,"recent":["0a1b"],
+"to_agent":[{"id":"c-a1","text":"hola","owed_since_ms":12,"message":{"message_id":"m1","user_id":"5217331175599",
+"provider":"whatsapp","sent_at_ms":9,"text":"hola"}}]}"""
 REQUEST = ConnectRequest(
     user_id="5217331175599",
     bot_slug="shop",
@@ -63,9 +73,8 @@ FULL = ChatRecord(
     ask=Ask("replies", "1"),
     contact_id="003",
     case_id="500",
-    session=LiveAgentSession(
-        session_id="s", key="k", affinity="a", opened_at_ms=2, ack=3, offset=4, sequence=5, said=6, heard=7, repairs=8
-    ),
+    session=written(SESSION),
+    broke_ms=[3],
     requested=True,
     listening=False,
     leaving=True,
@@ -105,8 +114,45 @@ def test_a_bare_record_is_read_as_it_was_written_and_shares_no_list() -> None:
     assert two.to_agent == []
 
 
+def test_a_record_says_its_version() -> None:
+    assert msgspec.json.decode(encode_record(FULL))["version"] == 2
+
+
+def test_a_record_of_version_1_is_read_with_its_session() -> None:
+    record = decode_record(VERSION_1)
+    assert record.session is not None
+    assert record.session.health == "repairing"
+    assert read(record.session) == LiveAgentSession(
+        session_id="s",
+        key="s!1!k",
+        affinity="a",
+        opened_at_ms=2,
+        ack=3,
+        offset=4,
+        sequence=5,
+        said=6,
+        heard=7,
+        repairs=1,
+        repair="resync",
+    )
+    assert (record.step, record.to_agent[0].text, record.recent) == (7, "hola", ["0a1b"])
+    assert decode_record(encode_record(record)) == record
+    assert decode_record(VERSION_1.replace(b',"repair":"resync"', b"")).session == msgspec.structs.replace(
+        record.session,
+        health="ok",
+        sending=msgspec.Raw(bytes(record.session.sending).replace(b',"repair":"resync"', b"")),
+        receiving=msgspec.Raw(bytes(record.session.receiving).replace(b',"repair":"resync"', b"")),
+    )
+
+
+@pytest.mark.parametrize("field", ["session_id", "opened_at_ms"])
+def test_a_record_whose_session_is_of_no_version_cannot_be_read(field: str) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        decode_record(VERSION_1.replace(field.encode(), b"other"))
+
+
 def test_a_record_of_a_later_version_that_only_added_fields_can_be_read() -> None:
-    raw = encode_record(FULL).replace(b'{"chat_id"', b'{"brand_new":1,"chat_id"', 1)
+    raw = encode_record(FULL).replace(b'{"version"', b'{"brand_new":1,"version"', 1)
     assert decode_record(raw) == FULL
 
 

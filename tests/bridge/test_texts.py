@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.chat.policy import Words
 from bridge.messages import Media, MediaKind, Provider
 from bridge.records import ContextEntry
 from bridge.settings.values import Messages
@@ -26,11 +25,6 @@ def texts(*, name_files: bool = False, zone: ZoneInfo = MEXICO, **messages: str)
 
 def entry(timestamp: int, sender: str = "user", **said: Any) -> ContextEntry:
     return ContextEntry(user_id="521", client="shop", timestamp=timestamp, sender=sender, ttl="", **said)
-
-
-def test_the_texts_are_the_words_of_the_chat() -> None:
-    words: Words = texts()
-    assert words.wait == "Esperando un agente"
 
 
 def test_the_agent_sees_what_was_said_before_oldest_first_in_the_operators_time_zone() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.chat.machine import TABLE
+from bridge.chat.table import TABLE
 from bridge.ops.chat_table import PAGE, chat_table
 from bridge.records import ChatState
 

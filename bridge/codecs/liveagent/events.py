@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.desk import LiveAgentSession
+from bridge.codecs.liveagent.session import LiveAgentSession
 from bridge.events import (
     AgentLeft,
     AgentTyped,
@@ -119,17 +119,17 @@ class EventReader:
         return [AgentWrote(text) for text in texts if text]
 
     def _restored(self, message: dict[str, Any]) -> list[Event]:
-        """The transcript after a repair: what we had not heard is new, what the desk has from us is counted."""
+        """The transcript after a repair: the agent's texts beyond `heard` are new, the user's texts are counted."""
         transcript = message.get("chatMessages")
         entries = [entry for entry in transcript if isinstance(entry, dict)] if isinstance(transcript, list) else []
         from_agent = [_text(entry, "content") for entry in entries if entry.get("type") == "Agent"]
         from_user = [_text(entry, "content") for entry in entries if entry.get("type") == "Chasitor"]
         found: list[Event] = []
-        if len(from_user) > self.session.said:
+        if len(from_user) > self.session.said + self.session.found:
             found.append(TextFound(html.unescape(from_user[-1])))
-            self.session = msgspec.structs.replace(self.session, said=len(from_user))
+            self.session = msgspec.structs.replace(self.session, found=len(from_user) - self.session.said)
         if from_agent:
-            # What said that an agent came may have been lost with the session.
+            # The desk does not repeat the ChatEstablished event after a repair.
             speakers = [_text(entry, "name") for entry in entries if entry.get("type") == "Agent"]
             found.append(ChatEstablished(speakers[-1]))
         return found + self._agent_wrote(from_agent[self.session.heard :])

@@ -10,16 +10,8 @@ from urllib.parse import quote
 import msgspec
 
 from bridge.codecs.liveagent.events import EventReader
-from bridge.desk import LiveAgentSession
-from bridge.errors import (
-    OutOfStep,
-    PollOverlapped,
-    RemoteGarbled,
-    RemoteRefused,
-    RemoteUnavailable,
-    SessionBroken,
-    SessionLost,
-)
+from bridge.codecs.liveagent.session import LiveAgentSession, OutOfStep
+from bridge.errors import DeskError, RemoteGarbled, RemoteRefused, RemoteUnavailable
 from bridge.events import Event
 from bridge.messages import ConnectRequest
 from bridge.wire import HttpCall, HttpReply, json_call, parse, raise_for_status
@@ -135,7 +127,7 @@ class LiveAgentCodec:
 
         A 409 whose "Actual" is this POST's own number says that an earlier attempt arrived
         (liveagent.md, "Sequence numbers").
-        Raises OutOfStep, SessionLost, SessionBroken, RemoteUnavailable, RemoteRefused.
+        Raises OutOfStep, DeskError (gone, broken), RemoteUnavailable, RemoteRefused.
         """
         number = session.sequence + 1
         if reply.status == 409:
@@ -150,25 +142,24 @@ class LiveAgentCodec:
         """The session after a text was taken: `posted`, and one more text on the agent's side."""
         return msgspec.structs.replace(self.posted(session, reply), said=session.said + 1)
 
-    # --- listening --------------------------------------------------------------------------------------------------
+    # --- polling ----------------------------------------------------------------------------------------------------
 
     def poll(self, session: LiveAgentSession) -> HttpCall:
         """Asks what is new since `ack`; the desk holds it up to `poll_timeout_s` (liveagent.md, "Long poll")."""
         call = json_call("GET", f"{self._rest}/System/Messages?ack={session.ack}", headers=self._headers(session))
-        patience_s = session.poll_timeout_s + 5
-        return msgspec.structs.replace(call, read_timeout_s=patience_s, total_timeout_s=patience_s)
+        timeout_s = session.poll_timeout_s + 5
+        return msgspec.structs.replace(call, read_timeout_s=timeout_s, total_timeout_s=timeout_s)
 
-    def heard(self, session: LiveAgentSession, reply: HttpReply) -> PolledBatch:
+    def polled(self, session: LiveAgentSession, reply: HttpReply) -> PolledBatch:
         """What a poll brought. A batch that was taken before (`sequence` ≤ `ack`) brings nothing.
 
         The rule is liveagent.md, "Acknowledgement and offset".
-
-        Raises PollOverlapped, SessionLost, SessionBroken, RemoteUnavailable, RemoteRefused.
+        Raises DeskError (busy, gone, broken), RemoteUnavailable, RemoteRefused.
         """
         if reply.status == 204:
             return PolledBatch(_restored(session))
         if reply.status == 409:
-            raise PollOverlapped(f"{_WHO}: {reply.text}", status=409)
+            raise DeskError(f"{_WHO}: {reply.text}", verdict="busy", status=409)
         _raise_for_session(reply)
         batch = parse(reply, _Batch)
         if batch.sequence <= session.ack:
@@ -181,7 +172,7 @@ class LiveAgentCodec:
     # --- repairing --------------------------------------------------------------------------------------------------
 
     def repair(self, session: LiveAgentSession) -> HttpCall:
-        """The next request of the repair dance (liveagent.md, "Reconnect")."""
+        """The next request of the repair (liveagent.md, "Reconnect")."""
         if session.repair == "resync":
             headers = self._headers(session)
             body = {"organizationId": self._organization_id}
@@ -196,7 +187,7 @@ class LiveAgentCodec:
             _raise_for_session(reply)
             return msgspec.structs.replace(session, repair="")
         if reply.status == 405:
-            return msgspec.structs.replace(session, repair="", repairs=session.repairs + 1)
+            return msgspec.structs.replace(session, repair="")
         if reply.status == 503:
             raise RemoteUnavailable(f"{_WHO}: {reply.text}", status=503)
         _raise_for_session(reply)
@@ -254,9 +245,9 @@ def _restored(session: LiveAgentSession) -> LiveAgentSession:
 
 def _raise_for_session(reply: HttpReply) -> None:
     if reply.status == 403:
-        raise SessionLost(f"[403] - Error call with status : {reply.text}", status=403)
+        raise DeskError(f"[403] - Error call with status : {reply.text}", verdict="gone", status=403)
     if reply.status == 503:
-        raise SessionBroken(f"[503] - Error call with status : {reply.text}", status=503)
+        raise DeskError(f"[503] - Error call with status : {reply.text}", verdict="broken", status=503)
     raise_for_status(reply, _WHO)
 
 

@@ -6,6 +6,7 @@ import gevent
 from actor_parts import settle, wants_chat
 
 from bridge.actors.chats.lanes import Lanes
+from bridge.chat.retries import Attempt
 from bridge.commands import EnsureContact, Lane, OpenCase, TellBot
 
 CONTACT = EnsureContact(wants_chat())
@@ -15,17 +16,16 @@ BOT = TellBot(wants_chat(), "success", 0)
 
 def test_each_command_has_the_lane_of_its_kind_and_a_token_of_its_own() -> None:
     lanes = Lanes()
-    first, second = lanes.begin(CONTACT, since_ms=1), lanes.begin(BOT, since_ms=2)
+    first, second = lanes.begin(Attempt(CONTACT, 1)), lanes.begin(Attempt(BOT, 2))
     assert (first.lane, second.lane) == (Lane.DESK, Lane.BOT)
     assert first.token != second.token
     assert (lanes.get(Lane.DESK, first.token), lanes.get(Lane.BOT, second.token)) == (first, second)
-    assert (first.since_ms, first.tries) == (1, 0)
 
 
 def test_an_outcome_frees_its_lane_once() -> None:
     lanes = Lanes()
-    state = lanes.begin(CONTACT, since_ms=0)
-    assert lanes.busy
+    state = lanes.begin(Attempt(CONTACT, 0))
+    assert lanes.busy == {Lane.DESK}
     assert lanes.finish(Lane.DESK, state.token) is state
     assert lanes.finish(Lane.DESK, state.token) is None
     assert not lanes.busy
@@ -33,9 +33,9 @@ def test_an_outcome_frees_its_lane_once() -> None:
 
 def test_a_late_outcome_is_not_that_of_the_next_command() -> None:
     lanes = Lanes()
-    late = lanes.begin(CONTACT, since_ms=0)
+    late = lanes.begin(Attempt(CONTACT, 0))
     lanes.drop(Lane.DESK)
-    now = lanes.begin(CASE, since_ms=0)
+    now = lanes.begin(Attempt(CASE, 0))
     assert lanes.finish(Lane.DESK, late.token) is None
     assert lanes.get(Lane.DESK, late.token) is None
     assert lanes.get(Lane.DESK, now.token) is now
@@ -43,32 +43,22 @@ def test_a_late_outcome_is_not_that_of_the_next_command() -> None:
 
 def test_a_token_counts_in_its_own_lane_only() -> None:
     lanes = Lanes()
-    state = lanes.begin(CONTACT, since_ms=0)
+    state = lanes.begin(Attempt(CONTACT, 0))
     assert lanes.finish(Lane.BOT, state.token) is None
     assert lanes.busy
-
-
-def test_a_case_that_failed_is_looked_for_at_the_next_try() -> None:
-    lanes = Lanes()
-    state = lanes.begin(CASE, since_ms=0)
-    state.tried()
-    assert state.tries == 1
-    assert state.command == OpenCase(CASE.request, "003", 5, again=True, chat_id="chat")
-    contact = lanes.begin(CONTACT, since_ms=0).tried()
-    assert (contact.tries, contact.command) == (1, CONTACT)
 
 
 def test_what_waits_is_dropped_and_what_is_at_the_neighbour_stays() -> None:
     lanes = Lanes()
     fired: list[object] = []
-    waiting, under_way, tried = (lanes.begin(command, since_ms=0) for command in (CONTACT, BOT, CONTACT))
+    waiting, under_way, tried = (lanes.begin(Attempt(command, 0)) for command in (CONTACT, BOT, CONTACT))
     assert lanes.get(Lane.DESK, waiting.token) is None, "one command a lane"
     tried.timer = gevent.spawn_later(60, fired.append, "tried")
     under_way.timer = gevent.spawn(fired.append, "sent again")
     settle()
     lanes.drop_waiting()
     settle()
-    assert list(lanes.states) == [Lane.BOT]
+    assert list(lanes.in_flight) == [Lane.BOT]
     assert tried.timer.dead
     assert fired == ["sent again"]
 
@@ -77,10 +67,10 @@ def test_nothing_becomes_due_after_the_timers_were_cancelled() -> None:
     lanes = Lanes()
     fired: list[object] = []
     for command in (CONTACT, BOT):
-        lanes.begin(command, since_ms=0).timer = gevent.spawn_later(0, fired.append, command)
+        lanes.begin(Attempt(command, 0)).timer = gevent.spawn_later(0, fired.append, command)
     lanes.cancel_timers()
     settle()
     assert fired == []
     lanes.drop(Lane.DESK)
     lanes.drop(Lane.DESK)
-    assert list(lanes.states) == [Lane.BOT]
+    assert list(lanes.in_flight) == [Lane.BOT]

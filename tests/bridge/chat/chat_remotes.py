@@ -1,4 +1,4 @@
-"""Neighbours made of plain data, for chats played in thousands: a desk that speaks Live Agent, and the rest."""
+"""Remotes made of plain data, for chats played in thousands: a desk that speaks Live Agent, and the rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from bridge.codecs.liveagent.requests import LiveAgentCodec, Prechat
+from bridge.actors.outbound.liveagent import LiveAgentDesk
+from bridge.codecs.liveagent.requests import LiveAgentCodec
 from bridge.commands import (
     AttachFile,
     Command,
@@ -28,23 +29,17 @@ from bridge.errors import BridgeError, RemoteRefused, RemoteUnavailable
 from bridge.events import (
     BotTold,
     CaseOpened,
-    ChatRequested,
     ContactBlocked,
     ContactReady,
-    DeliveredToAgent,
     DeliveredToUser,
-    DeskLeft,
     Event,
     FileAttached,
-    SessionOpened,
-    SessionPolled,
-    SessionStepped,
 )
 from bridge.wire import HttpCall, HttpReply
 
 CODEC = LiveAgentCodec("https://desk.example", organization_id="org", deployment_id="dep", api_version="42")
 
-# How a call may go wrong: before or after the neighbour did it, or by its own word.
+# How a call may go wrong: before or after the remote did it, or by its own word.
 Fault = Literal["", "drop before", "drop after", "500", "refused"]
 FAULTS: tuple[Fault, ...] = ("", "", "", "drop before", "drop after", "500", "refused")
 
@@ -98,6 +93,8 @@ class Desk:
 
     def send(self, call: HttpCall) -> HttpReply:
         noun = call.url.split("?")[0].rpartition("/")[2]
+        if call.method == "DELETE":
+            return self._delete(noun)
         if noun == "SessionId":
             self.begin()
             body = {"id": f"s{self.sessions}", "key": f"k{self.sessions}", "affinityToken": self.affinity}
@@ -113,6 +110,15 @@ class Desk:
         if noun == "Messages":
             return self._poll(int(call.url.rpartition("=")[2]))
         return self._post(noun, call)
+
+    def _delete(self, key: str) -> HttpReply:
+        if key != f"k{self.sessions}" or self.phase == "gone":
+            return HttpReply(403)
+        if self.broken:
+            self.may_reconnect = True
+            return HttpReply(503)
+        self.phase = "gone"
+        return HttpReply(200)
 
     def _poll(self, ack: int) -> HttpReply:
         sequence, events = self.batch
@@ -171,6 +177,16 @@ class Desk:
         )
 
 
+_AT_THE_DESK = (OpenSession, RequestChat, Poll, SendToAgent, RepairSession, LeaveDesk)
+
+
+class Line:
+    """The transport to a desk that is a function."""
+
+    def __init__(self, ask: Callable[[HttpCall], HttpReply]) -> None:
+        self.send = ask
+
+
 class Remotes:
     """The desk, Salesforce's records, the user's channel and the bot, and how a command is carried out at them."""
 
@@ -181,15 +197,12 @@ class Remotes:
         self.told: list[str] = []
         self.attached: Counter[str] = Counter()
         self.fault: Fault = ""
+        line = Line(self._ask)
+        desk = LiveAgentDesk(CODEC, lambda request: "button", line=line, poll_line=line)
         self._served: dict[type[Any], Callable[[Any], tuple[Event, ...]]] = {
             EnsureContact: self._contact,
             OpenCase: lambda command: (CaseOpened("case"),),
-            OpenSession: lambda command: (SessionOpened(CODEC.opened(self._ask(CODEC.open_session()), now_ms=0)),),
-            RequestChat: self._request,
-            Poll: self._listen,
-            SendToAgent: self._send,
-            RepairSession: self._repair,
-            LeaveDesk: self._leave,
+            **dict.fromkeys(_AT_THE_DESK, desk.serve),
             AttachFile: self._attach,
             SendToUser: self._receive,
             TellBot: self._tell,
@@ -229,26 +242,6 @@ class Remotes:
     def _contact(self, command: EnsureContact) -> tuple[Event, ...]:
         return (ContactBlocked("contact"),) if self.blocked else (ContactReady("contact"),)
 
-    def _request(self, command: RequestChat) -> tuple[Event, ...]:
-        prechat = Prechat("button", command.contact_id, command.case_id)
-        reply = self._ask(CODEC.request_chat(command.session, command.request, prechat))
-        return (ChatRequested(CODEC.posted(command.session, reply)),)
-
-    def _listen(self, command: Poll) -> tuple[Event, ...]:
-        heard = CODEC.heard(command.session, self._ask(CODEC.poll(command.session)))
-        return () if heard.session == command.session else (SessionPolled(heard.session), *heard.events)
-
-    def _send(self, command: SendToAgent) -> tuple[Event, ...]:
-        reply = self._ask(CODEC.text(command.session, command.delivery.text))
-        return (DeliveredToAgent(command.delivery.id, CODEC.said(command.session, reply)),)
-
-    def _repair(self, command: RepairSession) -> tuple[Event, ...]:
-        return (SessionStepped(CODEC.repaired(command.session, self._ask(CODEC.repair(command.session)))),)
-
-    def _leave(self, command: LeaveDesk) -> tuple[Event, ...]:
-        CODEC.posted(command.session, self._ask(CODEC.end(command.session)))
-        return (DeskLeft(),)
-
     def _attach(self, command: AttachFile) -> tuple[Event, ...]:
         self.attached[command.delivery.id] += 1
         return (FileAttached(command.delivery.id, command.delivery.id),)
@@ -261,9 +254,6 @@ class Remotes:
     def _tell(self, command: TellBot) -> tuple[Event, ...]:
         self.told.append(command.state)
         return (BotTold(),)
-
-
-_AT_THE_DESK = (OpenSession, RequestChat, Poll, SendToAgent, RepairSession, LeaveDesk)
 
 
 def _agent_texts(event: dict[str, Any]) -> list[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from bridge.chat.machine import ENDS, Chat
-from bridge.chat.policy import Policy
+from bridge.chat.policy import ChatPolicy
 from bridge.chat.step import Step
-from bridge.commands import LANES, Command, Lane
-from bridge.desk import LiveAgentSession
+from bridge.codecs.liveagent.session import LiveAgentSession, read, receiving_half, sending_half, written
+from bridge.commands import Command, Lane, lane_of
 from bridge.events import (
     CaseOpened,
     ChatEstablished,
@@ -29,6 +30,7 @@ from bridge.messages import (
     BotState,
     ConnectRequest,
     ConnectRequested,
+    DeskSession,
     FinishRequested,
     LeaveRequested,
     Media,
@@ -37,6 +39,8 @@ from bridge.messages import (
     UserMessageReceived,
 )
 from bridge.records import ChatRecord, ChatState, ContextEntry, Delivery, decode_record, encode_record
+from bridge.settings.values import Messages
+from bridge.texts import Texts
 
 USER = "5217331175599"
 DELAYS: dict[BotState, float] = {"blocked": 5.0, "timeout": 5.0, "success": 0.0}
@@ -44,18 +48,24 @@ REQUEST = ConnectRequest(
     user_id=USER, bot_slug="shop", bot_id="1", name="Ana", provider="whatsapp", email="ana@example.com"
 )
 CALLER, FINISHER = Ask("replies", "connect"), Ask("replies", "finish")
-SESSION = LiveAgentSession(session_id="s", key="s!1!k", affinity="a", opened_at_ms=0)
+SESSION = written(LiveAgentSession(session_id="s", key="s!1!k", affinity="a", opened_at_ms=0))
 PICTURE = Media(kind="image", url="https://media.example/1.jpg", caption="my receipt")
 
 
-class PlainWords:
-    """Words that a test recognises."""
+PLAIN = Messages(
+    wait_agent="please wait",
+    agent_disconnected="the agent left",
+    file_from_agent="a file came",
+    transfer_began="a moment, please",
+    delivery_failed="the agent did not get that",
+)
 
-    wait = "please wait"
-    agent_left = "the agent left"
-    file_from_agent = "a file came"
-    transfer_began = "a moment, please"
-    undelivered = "the agent did not get that"
+
+class PlainTexts(Texts):
+    """Texts that a test recognises."""
+
+    def __init__(self) -> None:
+        super().__init__(PLAIN, ZoneInfo("UTC"), longest_text={})
 
     def transferred(self, agent_name: str) -> str:
         return f"you talk to {agent_name}"
@@ -79,8 +89,23 @@ class PlainWords:
         return text.split("|") if text else []
 
 
-def policy(**choices: Any) -> Policy:
-    return Policy(**{"words": PlainWords(), "bot_delay_s": DELAYS, **choices})
+def policy(**choices: Any) -> ChatPolicy:
+    return ChatPolicy(**{"texts": PlainTexts(), "bot_delay_s": DELAYS, **choices})
+
+
+def changed(session: DeskSession, **fields: Any) -> DeskSession:
+    """A Live Agent session of which some fields are different."""
+    return written(msgspec.structs.replace(read(session), **fields))
+
+
+def sending(session: DeskSession, **fields: Any) -> msgspec.Raw:
+    """The sending half of a Live Agent session of which some fields are different."""
+    return sending_half(msgspec.structs.replace(read(session), **fields))
+
+
+def receiving(session: DeskSession, **fields: Any) -> msgspec.Raw:
+    """The receiving half of a Live Agent session of which some fields are different."""
+    return receiving_half(msgspec.structs.replace(read(session), **fields))
 
 
 def said(text: str, *, media: Media | None = None) -> UserMessage:
@@ -107,7 +132,7 @@ class Stage:
         self.now_ms = 1_000_000
         self.chat = self._chat(None)
         self.under_way: dict[Lane, Command] = {}
-        self.step = Step(now_ms=0)
+        self.step = Step(now_ms=0, policy=self.policy, stored=None, busy=(), new_id=str)
         self.steps: list[Step] = []
 
     def _chat(self, record: ChatRecord | None) -> Chat:
@@ -119,7 +144,7 @@ class Stage:
         return self.chat.record
 
     @property
-    def session(self) -> LiveAgentSession:
+    def session(self) -> DeskSession:
         assert self.record.session is not None
         return self.record.session
 
@@ -133,12 +158,12 @@ class Stage:
     def happens(self, *events: Event, after_s: float = 0.0) -> Step:
         """Gives the chat these events as one step."""
         self.now_ms += int(after_s * 1000)
-        self.step = self.chat.apply(events, now_ms=self.now_ms)
+        self.step = self.chat.apply(events, busy=self.under_way.keys(), now_ms=self.now_ms)
         self.steps.append(self.step)
         if self.step.cancel_poll:
             del self.under_way[Lane.POLL]
         for command in self.step.commands:
-            lane = LANES[type(command)]
+            lane = lane_of(command)
             assert lane not in self.under_way, f"{type(command).__name__} beside {self.under_way[lane]}"
             self.under_way[lane] = command
         return self.step
@@ -146,7 +171,6 @@ class Stage:
     def done(self, lane: Lane, *events: Event, after_s: float = 0.0) -> Step:
         """Ends what is under way in a lane, with these events."""
         del self.under_way[lane]
-        self.chat.free(lane)
         return self.happens(*events, after_s=after_s)
 
     def crash(self) -> Step:
@@ -167,7 +191,7 @@ class Stage:
         """The desk was asked for an agent and has said nothing yet."""
         self.asked_for_session()
         self.done(Lane.DESK, SessionOpened(SESSION))
-        self.done(Lane.DESK, ChatRequested(msgspec.structs.replace(SESSION, sequence=1)))
+        self.done(Lane.DESK, ChatRequested(changed(SESSION, sequence=1)))
         return self
 
     def on_hold(self) -> Stage:
@@ -190,16 +214,15 @@ class Stage:
 
     def hears(self, *events: Event) -> Step:
         """The poll under way brings these."""
-        session = msgspec.structs.replace(self.session, ack=self.session.ack + 1)
-        return self.done(Lane.POLL, SessionPolled(session), *events)
+        half = receiving(self.session, ack=read(self.session).ack + 1)
+        return self.done(Lane.POLL, SessionPolled(half), *events)
 
     def takes(self) -> str:
         """The desk takes the text under way; gives that text."""
         command: Any = self.under_way[Lane.DESK]
-        newer = msgspec.structs.replace(
-            command.session, sequence=command.session.sequence + 1, said=command.session.said + 1
-        )
-        self.done(Lane.DESK, DeliveredToAgent(command.delivery.id, newer))
+        known = read(command.session)
+        half = sending(command.session, sequence=known.sequence + 1, said=known.said + 1)
+        self.done(Lane.DESK, DeliveredToAgent(command.delivery.id, half))
         text: str = command.delivery.text
         return text
 

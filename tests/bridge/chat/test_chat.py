@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.chat.machine import Chat
+from bridge.chat.machine import MOST_BREAKS, Chat
+from bridge.codecs.liveagent.session import read
 from bridge.commands import (
     AttachFile,
     Command,
@@ -47,6 +48,7 @@ from bridge.events import (
     FileRejected,
     FileRequested,
     QueueMoved,
+    SessionBroke,
     SessionExpired,
     SessionOpened,
     SessionPolled,
@@ -57,7 +59,7 @@ from bridge.events import (
     UndeliverableToUser,
     WaitExpired,
 )
-from bridge.messages import Answer, Ask, ConnectRequested, FinishRequested
+from bridge.messages import Answer, Ask, ConnectRequested, DeskSession, FinishRequested, Turn
 from bridge.records import ChatState, ContextEntry
 
 from chat_stage import (  # isort: skip
@@ -70,14 +72,17 @@ from chat_stage import (  # isort: skip
     SESSION,
     USER,
     Stage,
+    changed,
     left,
     policy,
+    receiving,
     said,
+    sending,
     wrote,
 )
 
 BEFORE = ContextEntry(user_id=USER, client="shop", timestamp=1, text="hola", sender="user", ttl="")
-REQUESTED = msgspec.structs.replace(SESSION, sequence=1)
+REQUESTED = changed(SESSION, sequence=1)
 
 
 def kinds(commands: dict[Lane, Command]) -> dict[Lane, type[Any]]:
@@ -122,7 +127,7 @@ def test_the_caller_is_answered_once() -> None:
 
 def test_a_refused_connect_is_answered_with_its_reason_and_puts_the_bot_into_timeout() -> None:
     stage = Stage().asked_for_session()
-    step = stage.done(Lane.DESK, ConnectRefused("unavailable", "no answer"))
+    step = stage.done(Lane.DESK, ConnectRefused("no answer", "unavailable"))
     assert step.answers == [(CALLER, Answer("unavailable", "could not create chat in salesforce : no answer"))]
     assert stage.under_way == {Lane.BOT: TellBot(REQUEST, "timeout", stage.now_ms + 5000)}
     stage.done(Lane.BOT, BotTold())
@@ -192,7 +197,7 @@ def test_whoever_does_not_wait_is_not_answered() -> None:
     stage = Stage()
     assert stage.happens(FinishRequested(USER)).answers == []
     stage.happens(ConnectRequested(REQUEST))
-    assert stage.done(Lane.DESK, ConnectRefused("refused", "no")).answers == []
+    assert stage.done(Lane.DESK, ConnectRefused("no")).answers == []
 
 
 # --- waiting --------------------------------------------------------------------------------------------------------
@@ -307,7 +312,7 @@ def test_every_text_to_the_agent_is_sent_in_the_session_as_the_last_one_left_it(
     first: Any = stage.under_way[Lane.DESK]
     stage.takes()
     second: Any = stage.under_way[Lane.DESK]
-    assert second.session.sequence == first.session.sequence + 1
+    assert read(second.session).sequence == read(first.session).sequence + 1
 
 
 def test_agent_texts_reach_the_user_in_order_in_pieces_that_the_channel_takes() -> None:
@@ -396,7 +401,7 @@ def test_a_result_that_comes_twice_strikes_nothing_else() -> None:
     session = stage.session
     stage.takes()
     moved = stage.session
-    stage.happens(DeliveredToAgent(command.delivery.id, session))
+    stage.happens(DeliveredToAgent(command.delivery.id, session.sending))
     assert stage.owed_to_agent == ["b"]
     assert stage.session == moved
 
@@ -467,19 +472,20 @@ def test_files_wait_for_the_agent_as_texts_do() -> None:
 def test_a_session_that_moved_is_repaired_before_anything_else_is_sent() -> None:
     stage = Stage().active()
     stage.happens(wrote("a"))
-    broken = stage.session
-    stage.done(Lane.DESK, SessionStepped(broken.broke()))
+    broken = stage.session.broke()
+    stage.done(Lane.DESK, SessionBroke("503"))
     assert stage.step.cancel_poll
-    assert stage.under_way == {Lane.DESK: RepairSession(broken.broke())}
+    assert stage.under_way == {Lane.DESK: RepairSession(broken)}
 
 
 def test_after_a_repair_the_text_that_was_under_way_is_sent_again_with_a_new_number() -> None:
     stage = Stage().active()
     stage.happens(wrote("a"))
     repair(stage)
-    stage.done(Lane.DESK, SessionStepped(msgspec.structs.replace(stage.session, repair="")))
+    stage.done(Lane.DESK, SessionStepped(stage.session.sending, Turn("repairing", "ok")))
     command: Any = stage.under_way[Lane.DESK]
-    assert (command.delivery.text, command.session.sequence, command.session.affinity) == ("a", 0, "b")
+    known = read(command.session)
+    assert (command.delivery.text, known.sequence, known.affinity) == ("a", 0, "b")
 
 
 def test_a_text_that_a_repair_finds_at_the_desk_is_owed_no_more() -> None:
@@ -489,21 +495,26 @@ def test_a_text_that_a_repair_finds_at_the_desk_is_owed_no_more() -> None:
     assert stage.owed_to_agent == ["b"]
 
 
-def test_a_text_at_the_desk_that_is_not_the_one_under_way_strikes_nothing() -> None:
+def test_a_text_at_the_desk_that_is_not_the_one_under_way_removes_nothing() -> None:
     stage = Stage().active()
     stage.happens(wrote("a"), wrote("b"))
     repair(stage, TextFound("b"))
     assert stage.owed_to_agent == ["a", "b"]
 
 
+def reconnected(session: DeskSession) -> msgspec.Raw:
+    """The sending half after a reconnect."""
+    return sending(session, affinity="b", sequence=0, repairs=read(session).repairs + 1)
+
+
 def repair(stage: Stage, *found: Event) -> None:
     """Breaks the session and repairs it up to the last step."""
-    session = stage.session
-    stage.done(Lane.DESK, SessionStepped(session.broke()))
-    reconnected = msgspec.structs.replace(session, affinity="b", sequence=0, ack=-1, repair="restore", repairs=1)
-    stage.done(Lane.DESK, SessionStepped(reconnected))
+    stage.done(Lane.DESK, SessionBroke("503"))
+    stage.done(Lane.DESK, SessionStepped(reconnected(stage.session), Turn("broken", "restoring")))
     assert kinds(stage.under_way) == {Lane.POLL: Poll}
-    stage.done(Lane.POLL, SessionPolled(msgspec.structs.replace(reconnected, ack=0, repair="resync")), *found)
+    assert read(stage.session).ack == -1, "the numbers of the polls begin anew too"
+    half = receiving(stage.session, ack=0)
+    stage.done(Lane.POLL, SessionPolled(half, Turn("restoring", "repairing")), *found)
     assert kinds(stage.under_way) == {Lane.DESK: RepairSession, Lane.POLL: Poll}
 
 
@@ -511,24 +522,76 @@ def test_a_post_that_ends_while_a_poll_finds_the_session_broken_keeps_what_it_br
     stage = Stage().active()
     stage.happens(wrote("a"))
     session = stage.session
-    stage.done(Lane.POLL, SessionStepped(session.broke()))
+    stage.done(Lane.POLL, SessionBroke("503"))
     assert kinds(stage.under_way) == {Lane.DESK: SendToAgent}
     stage.takes()
     assert stage.owed_to_agent == []
     assert kinds(stage.under_way) == {Lane.DESK: RepairSession}
-    assert stage.session.said == session.said + 1
+    assert read(stage.session).said == read(session).said + 1
 
 
 def test_a_repair_on_hold_sends_nothing_early_when_the_chat_is_ended_meanwhile() -> None:
     stage = Stage().on_hold()
     stage.happens(wrote("a"))
-    session = stage.session
-    stage.done(Lane.POLL, SessionStepped(session.broke()))
-    resync = msgspec.structs.replace(session, affinity="b", sequence=0, ack=-1, repair="resync", repairs=1)
-    stage.done(Lane.DESK, SessionStepped(resync))
+    stage.done(Lane.POLL, SessionBroke("503"))
+    stage.done(Lane.DESK, SessionStepped(reconnected(stage.session), Turn("broken", "repairing")))
     assert stage.happens(FINISH).context == [said("a")]
-    stage.done(Lane.DESK, SessionStepped(msgspec.structs.replace(resync, repair="")))
+    stage.done(Lane.DESK, SessionStepped(stage.session.sending, Turn("repairing", "ok")))
     assert isinstance(stage.under_way[Lane.DESK], LeaveDesk)
+
+
+def test_a_poll_and_a_post_side_by_side_replace_only_their_own_half() -> None:
+    stage = Stage().active()
+    stage.happens(wrote("a"))
+    stage.hears(AgentWrote("b"))
+    stage.takes()
+    known = read(stage.session)
+    assert (known.ack, known.said) == (read(stage.session).ack, 2)
+    assert stage.owed_to_agent == []
+
+
+def test_a_break_that_a_post_found_is_not_undone_by_a_repair_step_that_began_before_it() -> None:
+    stage = Stage().active()
+    stage.happens(wrote("a"))
+    repair(stage)
+    stage.done(Lane.POLL, SessionBroke("503 again"))
+    stage.done(Lane.DESK, SessionStepped(stage.session.sending, Turn("repairing", "ok")))
+    assert stage.session.health == "broken"
+
+
+def test_a_session_that_breaks_after_each_repair_is_repaired_ever_more_slowly() -> None:
+    stage = Stage().active()
+    stage.happens(wrote("a"))
+    delays_s = [break_again(stage) for _ in range(6)]
+    assert delays_s == [0.0, 1.0, 2.0, 4.0, 8.0, 8.0]
+
+
+def test_breaks_that_are_long_ago_do_not_count() -> None:
+    stage = Stage().active()
+    stage.happens(wrote("a"))
+    assert [break_again(stage) for _ in range(3)] == [0.0, 1.0, 2.0]
+    stage.happens(after_s=601)
+    assert break_again(stage) == 0.0
+
+
+def test_a_session_that_breaks_for_ever_is_given_up() -> None:
+    stage = Stage().active()
+    stage.happens(wrote("a"))
+    for _ in range(MOST_BREAKS):
+        break_again(stage)
+    assert stage.is_in(ChatState.ACTIVE)
+    stage.done(Lane.DESK, SessionBroke("503"))
+    assert stage.is_in(ChatState.CLOSING)
+    assert (stage.record.leaving, stage.record.listening) == (True, False)
+    assert stage.record.reason == f"DeskUnreachable: the session broke {MOST_BREAKS + 1} times"
+
+
+def break_again(stage: Stage) -> float:
+    """Breaks the session and repairs it at once; how many seconds the repair was to wait."""
+    stage.done(Lane.DESK, SessionBroke("503"))
+    command: Any = stage.under_way[Lane.DESK]
+    stage.done(Lane.DESK, SessionStepped(stage.session.sending, Turn("broken", "ok")))
+    return max(0.0, (command.due_at_ms - stage.now_ms) / 1000)
 
 
 # --- endings --------------------------------------------------------------------------------------------------------
@@ -750,7 +813,7 @@ def test_a_text_that_was_under_way_when_chat_and_process_ended_becomes_context()
 
 
 def test_a_new_chat_has_nothing_to_resume() -> None:
-    step = Chat(policy(), new_id=str).apply((), now_ms=0)
+    step = Chat(policy(), new_id=str).apply((), busy=(), now_ms=0)
     assert (step.commands, step.writes, step.cancel_poll) == ([], False, False)
 
 
@@ -792,7 +855,7 @@ def test_an_event_that_is_not_allowed_is_named_and_changes_nothing() -> None:
 def test_a_request_whose_answer_was_lost_is_taken_back_when_the_connect_is_refused() -> None:
     stage = Stage().asked_for_session()
     stage.done(Lane.DESK, SessionOpened(SESSION))
-    stage.done(Lane.DESK, ConnectRefused("unavailable", "no answer"))
+    stage.done(Lane.DESK, ConnectRefused("no answer", "unavailable"))
     assert isinstance(stage.under_way[Lane.DESK], LeaveDesk)
     assert stage.state is ChatState.CLOSING
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from bridge.chat.machine import ENDS, Chat
-from bridge.chat.retries import TimeLimits, after_failure
+from bridge.chat.retries import Attempt, after_failure, first_attempt
 from bridge.chat.step import Step
-from bridge.commands import LANES, Command, Lane, SendToAgent
+from bridge.commands import Command, Lane, SendToAgent, lane_of
 from bridge.errors import BridgeError
 from bridge.events import (
     BotTold,
@@ -38,15 +38,6 @@ TALKING = (ChatState.CONNECTING, ChatState.ON_HOLD, ChatState.ACTIVE)
 REPEATABLE = (DeliveredToAgent, UndeliverableToAgent, DeliveredToUser, UndeliverableToUser, FileAttached, BotTold)
 
 
-class Attempt:
-    """A command under way."""
-
-    def __init__(self, command: Command, since_ms: int) -> None:
-        self.command = command
-        self.since_ms = since_ms
-        self.tries = 0
-
-
 class World(RuleBasedStateMachine):
     """One user, chat after chat. Commits as an interconnection does: only what a step writes survives a crash."""
 
@@ -54,7 +45,7 @@ class World(RuleBasedStateMachine):
         super().__init__()
         self.now_ms = 1_000_000
         self.others = Remotes()
-        self.time_limits = TimeLimits(delivery_s=20.0, session_s=60.0)
+        self.policy = policy(max_wait_s=60.0, delivery_s=20.0, session_s=60.0)
         self.under_way: dict[Lane, Attempt] = {}
         self.ids = itertools.count(1)
         self.chat = self._chat(None)
@@ -69,14 +60,14 @@ class World(RuleBasedStateMachine):
         self.left_by_word = self.bot_was_dealt_with = False
 
     def _chat(self, record: ChatRecord | None) -> Chat:
-        return Chat(policy(max_wait_s=60.0), record, new_id=lambda: f"c{next(self.ids)}")
+        return Chat(self.policy, record, new_id=lambda: f"c{next(self.ids)}")
 
     # --- one step, as the interconnection takes it ------------------------------------------------------------------
 
     def step(self, *events: Event) -> None:
         before = self._owed()
         state = self.chat.state
-        step = self.chat.apply(events, now_ms=self.now_ms)
+        step = self.chat.apply(events, busy=self.under_way.keys(), now_ms=self.now_ms)
         self._note(state, events, step)
         self._commit(step, before)
         if self.chat.state in ENDS:
@@ -100,15 +91,13 @@ class World(RuleBasedStateMachine):
         self.struck |= before.keys() - self._owed().keys()
 
     def _begin(self, command: Command) -> None:
-        lane = LANES[type(command)]
+        lane = lane_of(command)
         assert lane not in self.under_way, "two commands in one lane"
         delivery = getattr(command, "delivery", None)
         assert delivery is None or delivery.id not in self.struck, "a delivery that was over is issued again"
         if isinstance(command, SendToAgent):
             assert self.others.desk.accepted, "a text before an agent was there"
-        record = self.chat.record
-        connecting = record is not None and record.state is ChatState.CONNECTING
-        self.under_way[lane] = Attempt(command, record.opened_at_ms if record and connecting else self.now_ms)
+        self.under_way[lane] = first_attempt(command, self.chat.record, now_ms=self.now_ms)
 
     def _note(self, state: ChatState, events: tuple[Event, ...], step: Step) -> None:
         """Keeps what the checks at a chat's end ask for."""
@@ -273,11 +262,11 @@ class World(RuleBasedStateMachine):
         attempt = self.under_way[lane]
         result = self.others.serve(attempt.command, fault)
         if isinstance(result, BridgeError):
-            attempt.tries += 1
+            attempt = self.under_way[lane] = attempt.failed()
             if lane is Lane.DESK and self.chat.over_at_desk:
                 self.finish(lane)
                 return
-            verdict = after_failure(attempt, result, self.time_limits, now_ms=self.now_ms)
+            verdict = after_failure(attempt, result, self.policy, now_ms=self.now_ms)
             if verdict.again_in_s is not None:
                 assert not verdict.events
                 self.now_ms += int(verdict.again_in_s * 1000)
@@ -289,7 +278,6 @@ class World(RuleBasedStateMachine):
 
     def finish(self, lane: Lane, *events: Event) -> None:
         del self.under_way[lane]
-        self.chat.free(lane)
         self.step(*events)
 
     def _acknowledge(self, events: tuple[Event, ...]) -> None:

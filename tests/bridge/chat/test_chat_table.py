@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
 
-from bridge.chat.machine import TABLE, Chat
+from bridge.chat.machine import Chat
+from bridge.chat.table import TABLE
 from bridge.events import Event
 from bridge.messages import Ask
 from bridge.records import ChatRecord, ChatState, ContextEntry, Delivery, OwedBotState, encode_record
@@ -28,10 +30,11 @@ SessionOpened          .            connecting   .         .         .         .
 ChatRequested          .            connecting   .         .         closing   .       .
 ConnectRefused         .            closing      .         .         .         .       .
 ConnectOverdue         .            closing      .         .         .         .       .
-ChatQuarantined             .            closing      closing   closing   closing   .       .
+ChatQuarantined        .            closing      closing   closing   closing   .       .
 SessionStale           .            connecting   .         .         .         .       .
 SessionPolled          .            connecting   on_hold   active    closing   .       .
 SessionStepped         .            connecting   on_hold   active    closing   .       .
+SessionBroke           .            connecting   on_hold   active    closing   .       .
 TextFound              .            connecting   on_hold   active    closing   .       .
 SessionExpired         .            closing      closing   closing   closing   .       .
 DeskUnreachable        .            closing      closing   closing   closing   .       .
@@ -60,7 +63,17 @@ WaitExpired            .            .            closing   .         .         .
 
 _HEAD, *_ROWS = (line.split() for line in GRID.strip().splitlines())
 EXPECTED = {(row[0], state): cell for row in _ROWS for state, cell in zip(_HEAD[1:], row[1:], strict=True)}
-KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
+
+
+def kinds(base: type[Event]) -> Iterator[type[Event]]:
+    """Every event that is not a base of others."""
+    below = base.__subclasses__()
+    yield from (kind for child in below for kind in kinds(child))
+    if not below:
+        yield base
+
+
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in kinds(Event)}
 
 FROM_FRONT_DOOR = {
     "ConnectRequested": CONNECT,
@@ -70,6 +83,9 @@ FROM_FRONT_DOOR = {
 }
 VALUES: dict[str, Any] = {
     "session": SESSION,
+    "sending": SESSION.sending,
+    "receiving": SESSION.receiving,
+    "turn": None,
     "context": (ContextEntry(user_id="1", client="c", timestamp=1, text="x", sender="bot", ttl=""),),
     "code": "refused",
     "served": True,
@@ -120,7 +136,7 @@ def test_a_cell_leads_where_the_grid_says(event: str, state: str) -> None:
     expected = EXPECTED[event, state]
     chat = chat_in(ChatState(state))
     before = encode_record(chat.record) if chat.record else b""
-    step = chat.apply([example(event)], now_ms=1_000)
+    step = chat.apply([example(event)], busy=(), now_ms=1_000)
     if expected == ".":
         assert (step.ignored, step.flight, step.writes, step.answers) == ([event], [], False, [])
         assert (encode_record(chat.record) if chat.record else b"") == before
@@ -133,7 +149,7 @@ def test_a_cell_leads_where_the_grid_says(event: str, state: str) -> None:
 def test_no_cell_loses_what_the_user_wrote(event: str, state: str) -> None:
     chat = chat_in(ChatState(state))
     owed = [delivery.message for delivery in chat.record.to_agent] if chat.record else []
-    step = chat.apply([example(event)], now_ms=1_000)
+    step = chat.apply([example(event)], busy=(), now_ms=1_000)
     kept = [delivery.message for delivery in chat.record.to_agent] if chat.record else []
     buried = [letter.delivery.message for letter in step.dead_letters]
     for message in owed:

@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.chat.retries import LAST_WORDS_S, MOST_REPAIRS, SESSION_FRESH_MS, RetryDecision, TimeLimits, after_failure
+from bridge.chat.policy import ANSWER_MARGIN_S
+from bridge.chat.retries import LAST_WORDS_S, SESSION_FRESH_MS, Attempt, RetryDecision, after_failure, first_attempt
+from bridge.codecs.liveagent.session import LiveAgentSession, written
 from bridge.commands import (
-    LANES,
+    TERMS,
     AttachFile,
     Command,
     EnsureContact,
@@ -23,17 +25,7 @@ from bridge.commands import (
     SendToUser,
     TellBot,
 )
-from bridge.desk import LiveAgentSession
-from bridge.errors import (
-    BridgeError,
-    OutOfStep,
-    PollOverlapped,
-    RemoteGarbled,
-    RemoteRefused,
-    RemoteUnavailable,
-    SessionBroken,
-    SessionLost,
-)
+from bridge.errors import BridgeError, DeskError, RemoteError, RemoteGarbled, RemoteRefused, RemoteUnavailable
 from bridge.events import (
     BotUntold,
     ConnectRefused,
@@ -41,6 +33,7 @@ from bridge.events import (
     DeskUnreachable,
     Event,
     FileRejected,
+    SessionBroke,
     SessionExpired,
     SessionStale,
     SessionStepped,
@@ -48,22 +41,23 @@ from bridge.events import (
     UndeliverableToUser,
 )
 from bridge.messages import ConnectRequest
-from bridge.records import Delivery
+from bridge.records import ChatRecord, ChatState, Delivery
+
+from chat_stage import policy  # isort: skip
 
 REQUEST = ConnectRequest(user_id="1", bot_slug="b", bot_id="1", name="A", provider="whatsapp", email="a@b.c")
-SESSION = LiveAgentSession(session_id="s", key="k", affinity="a", opened_at_ms=0, sequence=4)
+SESSION = written(LiveAgentSession(session_id="s", key="k", affinity="a", opened_at_ms=0, sequence=4))
 DELIVERY = Delivery(id="d", text="t", owed_since_ms=0)
-PATIENCE = TimeLimits()
 
 REQUEST_CHAT = RequestChat(REQUEST, SESSION, "c", "k")
-SEND, LISTEN, LEAVE = SendToAgent(SESSION, DELIVERY), Poll(SESSION), LeaveDesk(SESSION)
+SEND, POLL, LEAVE = SendToAgent(SESSION, DELIVERY), Poll(SESSION), LeaveDesk(SESSION)
 REPAIR = RepairSession(SESSION.broke())
 COMMANDS: list[Command] = [
     EnsureContact(REQUEST),
     OpenCase(REQUEST, "c", 0),
     OpenSession(),
     REQUEST_CHAT,
-    LISTEN,
+    POLL,
     SEND,
     AttachFile("k", "s", DELIVERY),
     REPAIR,
@@ -73,18 +67,25 @@ COMMANDS: list[Command] = [
 ]
 CONNECTING = COMMANDS[:4]
 DOWN, NO = RemoteUnavailable("down", status=500), RemoteRefused("no", status=400)
-LOST, BROKEN = SessionLost("gone", status=403), SessionBroken("moved", status=503)
+LOST = DeskError("gone", verdict="gone", status=403)
+BROKEN = DeskError("503", verdict="broken", status=503)
+BUSY = DeskError("409", verdict="busy", status=409)
+MENDED = msgspec.Raw(b'{"mended":1}')
 
 
-class Attempt:
-    def __init__(self, command: Command, tries: int) -> None:
-        self.command, self.tries, self.since_ms = command, tries, 0
+def with_half(error: RemoteError, half: msgspec.Raw = MENDED) -> RemoteError:
+    """The error with a sending half from which the session can go on."""
+    error.sending = half
+    return error
+
+
+MOVED = with_half(DeskError("409", verdict="moved", status=409))
 
 
 def follows(
-    command: Command, error: BridgeError, *, tries: int = 1, spent_s: float = 0.0, **time_limits: Any
+    command: Command, error: BridgeError, *, tries: int = 1, spent_s: float = 0.0, **choices: Any
 ) -> RetryDecision:
-    return after_failure(Attempt(command, tries), error, TimeLimits(**time_limits), now_ms=int(spent_s * 1000))
+    return after_failure(Attempt(command, 0, tries), error, policy(**choices), now_ms=int(spent_s * 1000))
 
 
 def name(value: object) -> str:
@@ -92,7 +93,7 @@ def name(value: object) -> str:
 
 
 def test_every_command_is_asked_about_here() -> None:
-    assert {type(command) for command in COMMANDS} == set(LANES)
+    assert {type(command) for command in COMMANDS} == set(TERMS)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=name)
@@ -118,11 +119,11 @@ def test_a_neighbour_that_names_a_time_is_left_alone_until_then(command: Command
 @pytest.mark.parametrize("command", CONNECTING, ids=name)
 def test_a_time_that_lies_after_the_callers_patience_is_a_refusal_now(command: Command) -> None:
     busy = RemoteUnavailable("busy", status=429, retry_after_s=120.0)
-    assert follows(command, busy) == RetryDecision(None, (ConnectRefused("unavailable", "busy"),))
+    assert follows(command, busy) == RetryDecision(None, (ConnectRefused("busy", "unavailable"),))
 
 
 LIMITS = [("connect_s", command) for command in CONNECTING] + [
-    ("session_s", LISTEN),
+    ("session_s", POLL),
     ("session_s", REPAIR),
     ("delivery_s", SEND),
     ("file_s", COMMANDS[6]),
@@ -141,10 +142,10 @@ def test_trying_ends_with_the_patience_that_is_meant_for_it(limit: str, command:
 
 
 ENDS: list[tuple[Command, tuple[Event, ...]]] = [
-    *((command, (ConnectRefused("refused", "no"),)) for command in CONNECTING),
-    (LISTEN, (DeskUnreachable("no"),)),
+    *((command, (ConnectRefused("no"),)) for command in CONNECTING),
+    (POLL, (DeskUnreachable("no"),)),
     (REPAIR, (DeskUnreachable("no"),)),
-    (SEND, (SessionStepped(SESSION.stepped(5)), UndeliverableToAgent("d", "no"))),
+    (SEND, (UndeliverableToAgent("d", "no"),)),
     (COMMANDS[6], (FileRejected("d", "no"),)),
     (LEAVE, (DeskLeft(),)),
 ]
@@ -174,16 +175,16 @@ def test_what_is_given_up_says_how_often_it_was_tried() -> None:
     assert event == UndeliverableToUser("d", "down", attempts=7)
 
 
-def test_a_text_that_is_given_up_takes_its_number_with_it() -> None:
+def test_after_a_text_that_is_given_up_the_session_goes_on_from_the_half_that_the_desk_names() -> None:
     """Another text under the same number might be dropped as a repeat."""
-    ended = follows(SEND, DOWN, spent_s=10_000)
-    assert ended.events == (SessionStepped(SESSION.stepped(5)), UndeliverableToAgent("d", "down"))
+    down = with_half(RemoteUnavailable("down"))
+    assert follows(SEND, down, spent_s=10_000).events == (SessionStepped(MENDED), UndeliverableToAgent("d", "down"))
 
 
 # --- the session ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [LISTEN, REPAIR], ids=name)
+@pytest.mark.parametrize("command", [POLL, REPAIR], ids=name)
 def test_a_lost_session_is_lost_for_good(command: Command) -> None:
     assert follows(command, LOST) == RetryDecision(None, (SessionExpired("gone"),))
 
@@ -193,57 +194,28 @@ def test_a_text_that_meets_a_lost_session_lets_the_poll_say_how_the_chat_ended()
     assert follows(SEND, LOST, spent_s=LAST_WORDS_S) == RetryDecision(None, (SessionExpired("gone"),))
 
 
-@pytest.mark.parametrize("error", [LOST, OutOfStep("409", accepted=2)], ids=name)
+@pytest.mark.parametrize("error", [LOST, MOVED], ids=str)
 def test_a_session_that_is_gone_when_we_leave_has_been_left(error: BridgeError) -> None:
     assert follows(LEAVE, error) == RetryDecision(None, (DeskLeft(),))
 
 
 def test_a_session_that_breaks_as_we_leave_is_repaired_first_and_given_up_when_it_could_not_be() -> None:
-    assert follows(LEAVE, BROKEN) == RetryDecision(None, (SessionStepped(SESSION.broke()),))
+    assert follows(LEAVE, BROKEN) == RetryDecision(None, (SessionBroke("503"),))
     assert follows(LeaveDesk(SESSION.broke()), BROKEN) == RetryDecision(None, (DeskLeft(),))
 
 
-@pytest.mark.parametrize("command", [LISTEN, SEND], ids=name)
-def test_a_session_that_moved_is_repaired_at_once(command: Command) -> None:
-    assert follows(command, BROKEN) == RetryDecision(None, (SessionStepped(SESSION.broke()),))
+@pytest.mark.parametrize("command", [POLL, SEND, REPAIR], ids=name)
+def test_a_session_that_moved_is_said_to_be_broken_at_once(command: Command) -> None:
+    assert follows(command, BROKEN) == RetryDecision(None, (SessionBroke("503"),))
 
 
-def test_a_resync_that_finds_the_session_moved_again_begins_the_repair_anew() -> None:
-    resync = RepairSession(msgspec.structs.replace(SESSION, repair="resync"))
-    assert follows(resync, BROKEN) == RetryDecision(None, (SessionStepped(SESSION.broke()),))
-
-
-@pytest.mark.parametrize("command", [LISTEN, SEND], ids=name)
-def test_a_session_that_breaks_after_every_repair_is_repaired_ever_more_slowly_and_not_for_ever(
-    command: Command,
-) -> None:
-    def broken(repairs: int, tries: int) -> RetryDecision:
-        again = msgspec.structs.replace(SESSION, repairs=repairs)
-        return follows(msgspec.structs.replace(command, session=again), BROKEN, tries=tries)
-
-    assert broken(repairs=2, tries=2).again_in_s is not None
-    assert isinstance(broken(repairs=2, tries=3).events[0], SessionStepped)
-    assert broken(repairs=MOST_REPAIRS - 1, tries=4).again_in_s is not None
-    assert isinstance(broken(repairs=MOST_REPAIRS - 1, tries=5).events[0], SessionStepped)
-    assert broken(repairs=MOST_REPAIRS, tries=1).events == (DeskUnreachable("moved"),)
-
-
-@pytest.mark.parametrize("accepted", [0, 3, 7])
-def test_a_post_out_of_step_takes_the_number_that_the_desk_names(accepted: int) -> None:
-    error = OutOfStep("409", accepted=accepted)
-    assert follows(SEND, error) == RetryDecision(None, (SessionStepped(SESSION.stepped(accepted)),))
-
-
-def test_a_post_whose_number_was_right_is_sent_again_as_it_is() -> None:
-    verdict = follows(SEND, OutOfStep("409", accepted=SESSION.sequence))
-    assert verdict.again_in_s is not None
-    assert verdict.events == ()
+def test_a_post_out_of_step_takes_the_half_that_the_desk_names() -> None:
+    assert follows(SEND, MOVED) == RetryDecision(None, (SessionStepped(MENDED),))
 
 
 def test_an_overlapping_poll_is_waited_out() -> None:
-    overlap = PollOverlapped("409", status=409)
-    assert follows(LISTEN, overlap, overlap_pause_s=3.0) == RetryDecision(3.0)
-    assert follows(LISTEN, overlap, spent_s=118.0, session_s=120.0) == RetryDecision(None, (DeskUnreachable("409"),))
+    assert follows(POLL, BUSY, overlap_pause_s=3.0) == RetryDecision(3.0)
+    assert follows(POLL, BUSY, spent_s=118.0, session_s=120.0) == RetryDecision(None, (DeskUnreachable("409"),))
 
 
 # --- before there is a chat -----------------------------------------------------------------------------------------
@@ -256,21 +228,51 @@ def test_a_session_that_lay_too_long_is_replaced() -> None:
 
 
 def test_a_fresh_session_that_is_refused_is_a_refusal() -> None:
-    assert follows(REQUEST_CHAT, LOST) == RetryDecision(None, (ConnectRefused("refused", "gone"),))
+    assert follows(REQUEST_CHAT, LOST) == RetryDecision(None, (ConnectRefused("gone"),))
 
 
-@pytest.mark.parametrize("error", [BROKEN, OutOfStep("409", accepted=9)], ids=name)
+@pytest.mark.parametrize("error", [BROKEN, MOVED], ids=str)
 def test_before_there_is_a_chat_nothing_is_repaired(error: BridgeError) -> None:
     """A 503 then means a wrong host, or one that is down (liveagent.md, "Wrong or moved host")."""
     assert follows(REQUEST_CHAT, error).events == ()
-    assert follows(REQUEST_CHAT, error, spent_s=60) == RetryDecision(None, (ConnectRefused("unavailable", str(error)),))
+    assert follows(REQUEST_CHAT, error, spent_s=60) == RetryDecision(None, (ConnectRefused(str(error), "unavailable"),))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=name)
-@pytest.mark.parametrize(
-    "error", [DOWN, NO, LOST, BROKEN, OutOfStep("409", accepted=9), PollOverlapped("409")], ids=name
-)
+@pytest.mark.parametrize("error", [DOWN, NO, LOST, BROKEN, MOVED, BUSY], ids=str)
 def test_nothing_is_tried_for_ever(command: Command, error: BridgeError) -> None:
     verdict = follows(command, error, tries=1000, spent_s=100_000)
     assert verdict.again_in_s is None
     assert verdict.events
+
+
+# --- how long -------------------------------------------------------------------------------------------------------
+
+
+def test_a_case_whose_try_may_have_gone_through_is_looked_for() -> None:
+    command = OpenCase(REQUEST, "c", 5, chat_id="chat")
+    attempt = Attempt(command, 0).failed()
+    assert (attempt.tries, attempt.command) == (1, OpenCase(REQUEST, "c", 5, again=True, chat_id="chat"))
+    assert Attempt(SEND, 7).failed() == Attempt(SEND, 7, 1)
+
+
+SINCE: list[tuple[Command, int]] = [
+    *((command, 20) for command in CONNECTING),
+    (COMMANDS[9], 30),
+    *((command, 40) for command in COMMANDS[4:9]),
+    (COMMANDS[10], 40),
+]
+
+
+@pytest.mark.parametrize(("command", "since_ms"), SINCE, ids=name)
+def test_a_time_limit_counts_from_the_opening_of_the_chat_or_the_debt_or_now(command: Command, since_ms: int) -> None:
+    record = ChatRecord(chat_id="c", request=REQUEST, state=ChatState.ACTIVE, opened_at_ms=20)
+    if isinstance(command, SendToUser):
+        command = SendToUser(REQUEST, msgspec.structs.replace(DELIVERY, owed_since_ms=30))
+    assert first_attempt(command, record, now_ms=40) == Attempt(command, since_ms)
+
+
+def test_the_chat_gives_up_before_its_caller_does() -> None:
+    limit_s = 10.0 - ANSWER_MARGIN_S
+    assert follows(CONNECTING[0], DOWN, tries=0, spent_s=limit_s - 1, connect_s=10.0).again_in_s is not None
+    assert follows(CONNECTING[0], DOWN, tries=0, spent_s=limit_s, connect_s=10.0).again_in_s is None

@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.codecs.liveagent.requests import LiveAgentCodec, PolledBatch, Prechat
-from bridge.desk import LiveAgentSession
-from bridge.errors import (
-    BridgeError,
+from bridge.codecs.liveagent.session import (
+    LiveAgentSession,
     OutOfStep,
-    PollOverlapped,
-    RemoteGarbled,
-    RemoteRefused,
-    RemoteUnavailable,
-    SessionBroken,
-    SessionLost,
+    Repair,
+    read,
+    receiving_half,
+    sending_half,
+    turn,
+    written,
 )
+from bridge.errors import BridgeError, DeskError, RemoteGarbled, RemoteRefused, RemoteUnavailable
 from bridge.events import (
     AgentLeft,
     AgentTyped,
@@ -46,6 +46,7 @@ KEY = "11111111-2222!1650000000000!c2ln+YXR1cm/l="
 SESSION = LiveAgentSession(
     session_id="11111111-2222", key=KEY, affinity="0a1b", opened_at_ms=5, ack=3, offset=70, sequence=4, said=2, heard=1
 )
+BROKEN = msgspec.structs.replace(SESSION, repair="reconnect")
 LOST = HttpReply(403, body=b"Session required but was invalid or not found")
 MOVED = HttpReply(503, body=b"Invalid Affinity Token")
 MIDST = {"X-LIVEAGENT-API-VERSION": "42", "X-LIVEAGENT-AFFINITY": "0a1b", "X-LIVEAGENT-SESSION-KEY": KEY}
@@ -67,8 +68,8 @@ def message(kind: Any, **body: Any) -> dict[str, Any]:
     return {"type": kind, "message": body}
 
 
-def heard(*messages: Any, session: LiveAgentSession = SESSION) -> PolledBatch:
-    return codec().heard(session, batch(*messages))
+def polled(*messages: Any, session: LiveAgentSession = SESSION) -> PolledBatch:
+    return codec().polled(session, batch(*messages))
 
 
 def live_agent_headers(call: HttpCall) -> dict[str, str]:
@@ -242,8 +243,8 @@ def test_a_409_without_a_number_is_a_refusal(body: bytes) -> None:
 
 
 STATUSES: list[tuple[HttpReply, type[BridgeError]]] = [
-    (LOST, SessionLost),
-    (MOVED, SessionBroken),
+    (LOST, DeskError),
+    (MOVED, DeskError),
     (HttpReply(500, body=b"Internal Server Error"), RemoteUnavailable),
     (HttpReply(502), RemoteUnavailable),
     (HttpReply(429), RemoteUnavailable),
@@ -254,6 +255,9 @@ STATUSES: list[tuple[HttpReply, type[BridgeError]]] = [
 ]
 
 
+VERDICTS = {403: "gone", 503: "broken"}
+
+
 @pytest.mark.parametrize(("answer", "error"), STATUSES, ids=lambda value: str(getattr(value, "status", "")))
 def test_every_status_has_its_meaning_on_a_post_a_poll_and_a_resync(
     answer: HttpReply, error: type[BridgeError]
@@ -261,13 +265,14 @@ def test_every_status_has_its_meaning_on_a_post_a_poll_and_a_resync(
     resync = msgspec.structs.replace(SESSION, repair="resync")
     for call in (
         lambda: codec().posted(SESSION, answer),
-        lambda: codec().heard(SESSION, answer),
+        lambda: codec().polled(SESSION, answer),
         lambda: codec().repaired(resync, answer),
     ):
         with pytest.raises(error) as raised:
             call()
         assert type(raised.value) is error
         assert raised.value.status == answer.status  # type: ignore[attr-defined]
+        assert getattr(raised.value, "verdict", "") == VERDICTS.get(answer.status, "")
         assert KEY not in str(raised.value)
 
 
@@ -285,7 +290,7 @@ def test_a_429_says_how_long_to_wait(headers: dict[str, str], seconds: float | N
     assert raised.value.retry_after_s == seconds
 
 
-# --- listening ------------------------------------------------------------------------------------------------------
+# --- polling --------------------------------------------------------------------------------------------------------
 
 
 def test_a_poll_asks_for_what_came_after_the_ack_and_waits_longer_than_the_desk() -> None:
@@ -301,36 +306,37 @@ def test_the_first_poll_acks_minus_one() -> None:
 
 
 def test_a_204_brings_nothing_and_changes_nothing() -> None:
-    assert codec().heard(SESSION, HttpReply(204)) == PolledBatch(SESSION)
+    assert codec().polled(SESSION, HttpReply(204)) == PolledBatch(SESSION)
 
 
 def test_a_409_on_a_poll_is_another_poll() -> None:
-    with pytest.raises(PollOverlapped):
-        codec().heard(SESSION, HttpReply(409, body=b"Duplicate Long Polling"))
+    with pytest.raises(DeskError) as raised:
+        codec().polled(SESSION, HttpReply(409, body=b"Duplicate Long Polling"))
+    assert raised.value.verdict == "busy"
 
 
 def test_a_batch_moves_ack_and_offset() -> None:
-    assert heard().session == msgspec.structs.replace(SESSION, ack=4, offset=71)
+    assert polled().session == msgspec.structs.replace(SESSION, ack=4, offset=71)
 
 
 @pytest.mark.parametrize("offset", [None, 0, -5, "x", True, 1.5, 2**70])
 def test_a_senseless_offset_leaves_the_last_one(offset: Any) -> None:
-    assert codec().heard(SESSION, batch(offset=offset)).session.offset == 70
+    assert codec().polled(SESSION, batch(offset=offset)).session.offset == 70
 
 
 def test_a_batch_without_an_offset_leaves_the_last_one() -> None:
-    assert codec().heard(SESSION, reply({"messages": [], "sequence": 4})).session.offset == 70
+    assert codec().polled(SESSION, reply({"messages": [], "sequence": 4})).session.offset == 70
 
 
 @pytest.mark.parametrize("sequence", [0, 3])
 def test_a_batch_that_was_taken_before_brings_nothing(sequence: int) -> None:
     again = batch(message("ChatMessage", text="old"), sequence=sequence)
-    assert codec().heard(SESSION, again) == PolledBatch(SESSION)
+    assert codec().polled(SESSION, again) == PolledBatch(SESSION)
 
 
 def test_the_first_batch_is_number_nought() -> None:
     fresh = msgspec.structs.replace(SESSION, ack=-1)
-    first = codec().heard(fresh, batch(message("ChatMessage", text="hi"), sequence=0))
+    first = codec().polled(fresh, batch(message("ChatMessage", text="hi"), sequence=0))
     assert (first.session.ack, first.events) == (0, (AgentWrote("hi"),))
 
 
@@ -364,11 +370,11 @@ EVENTS: list[tuple[dict[str, Any], tuple[Event, ...]]] = [
 
 @pytest.mark.parametrize(("envelope", "events"), EVENTS, ids=lambda value: str(value)[:60])
 def test_an_event_is_read_to_the_letter(envelope: dict[str, Any], events: tuple[Event, ...]) -> None:
-    assert (heard(envelope).events, heard(envelope).unknown) == (events, ())
+    assert (polled(envelope).events, polled(envelope).unknown) == (events, ())
 
 
 def test_every_message_of_a_batch_is_read_in_order() -> None:
-    got = heard(
+    got = polled(
         message("ChatEstablished", name="Eva"),
         message("ChatMessage", text="one"),
         message("ChatMessage", text="two"),
@@ -379,19 +385,19 @@ def test_every_message_of_a_batch_is_read_in_order() -> None:
 
 
 def test_an_agent_who_began_and_stopped_typing_in_one_batch_is_not_typing() -> None:
-    assert heard(message("AgentNotTyping"), message("AgentTyping")).events == (AgentTyped(False),)
+    assert polled(message("AgentNotTyping"), message("AgentTyping")).events == (AgentTyped(False),)
 
 
 @pytest.mark.parametrize(
     "kind", ["NewVisitorBreadcrumb", "SensitiveDataRules", "AsyncResult", "CustomEvent", "ChasitorChatMessage"]
 )
 def test_what_is_of_no_consequence_is_passed_over_in_silence(kind: str) -> None:
-    assert heard(message(kind)) == heard()
+    assert polled(message(kind)) == polled()
 
 
 @pytest.mark.parametrize("kind", ["RichMessage", "SwitchServer", "x" * 500])
 def test_an_unknown_event_is_named_shortly(kind: str) -> None:
-    assert heard(message(kind)).unknown == (kind[:60],)
+    assert polled(message(kind)).unknown == (kind[:60],)
 
 
 GARBAGE: list[Any] = [
@@ -410,7 +416,7 @@ GARBAGE: list[Any] = [
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=str)
 def test_garbage_loses_nothing_of_what_stands_around_it(garbage: Any) -> None:
-    got = heard(message("ChatMessage", text="one"), garbage, message("ChatMessage", text="two"))
+    got = polled(message("ChatMessage", text="one"), garbage, message("ChatMessage", text="two"))
     assert got.events == (AgentWrote("one"), AgentWrote("two"))
     assert len(got.unknown) == 1
 
@@ -431,12 +437,14 @@ ODD = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(JSON | ODD, max_size=5), st.sampled_from(["", "restore", "resync"]))
-def test_nothing_in_a_batch_breaks_the_reader_or_the_record(messages: list[Any], repair: str) -> None:
+def test_nothing_in_a_batch_breaks_the_reader_or_the_record(messages: list[Any], repair: Repair) -> None:
     session = msgspec.structs.replace(SESSION, repair=repair, heard=0)
-    got = heard(message("ChatMessage", text="BEFORE"), *messages, message("ChatMessage", text="AFTER"), session=session)
+    before, after = message("ChatMessage", text="BEFORE"), message("ChatMessage", text="AFTER")
+    got = polled(before, *messages, after, session=session)
     texts = [event.text for event in got.events if isinstance(event, AgentWrote)]
     assert (texts[0], texts[-1]) == ("BEFORE", "AFTER")
-    record = ChatRecord(chat_id="c", request=REQUEST, state=ChatState.ON_HOLD, opened_at_ms=0, session=got.session)
+    kept = written(got.session)
+    record = ChatRecord(chat_id="c", request=REQUEST, state=ChatState.ON_HOLD, opened_at_ms=0, session=kept)
     for event in got.events:
         if isinstance(event, ChatQueued | QueueMoved):
             record.queue_position, record.queue_wait_s = event.position, event.wait_s
@@ -447,16 +455,16 @@ def test_nothing_in_a_batch_breaks_the_reader_or_the_record(messages: list[Any],
 @given(st.binary(max_size=60) | JSON.map(msgspec.json.encode), st.integers(100, 599))
 def test_no_answer_raises_anything_but_our_own_errors(body: bytes, status: int) -> None:
     answer, speaks = HttpReply(status, body=body), codec()
-    for read in (
+    for understood in (
         lambda: speaks.opened(answer, now_ms=0),
         lambda: speaks.posted(SESSION, answer),
-        lambda: speaks.heard(SESSION, answer),
-        lambda: speaks.repaired(SESSION.broke(), answer),
+        lambda: speaks.polled(SESSION, answer),
+        lambda: speaks.repaired(BROKEN, answer),
         lambda: speaks.repaired(msgspec.structs.replace(SESSION, repair="resync"), answer),
         lambda: speaks.deleted(answer),
     ):
         with contextlib.suppress(BridgeError):
-            read()
+            understood()
 
 
 @pytest.mark.parametrize(
@@ -475,7 +483,7 @@ def test_no_answer_raises_anything_but_our_own_errors(body: bytes, status: int) 
 )
 def test_a_batch_that_cannot_be_acked_is_asked_for_again_after_a_pause(body: bytes) -> None:
     with pytest.raises(RemoteGarbled):
-        codec().heard(SESSION, HttpReply(200, body=body))
+        codec().polled(SESSION, HttpReply(200, body=body))
 
 
 # --- repairing ------------------------------------------------------------------------------------------------------
@@ -488,7 +496,7 @@ def reconnected(body: Any) -> HttpReply:
 
 
 def test_a_repair_begins_with_reconnect_from_the_last_offset_with_affinity_null() -> None:
-    call = codec().repair(SESSION.broke())
+    call = codec().repair(BROKEN)
     path = "https://d.la1-c1.example/chat/rest/System/ReconnectSession?ReconnectSession.offset=70"
     assert (call.method, call.url) == ("GET", path)
     assert live_agent_headers(call) == {**MIDST, "X-LIVEAGENT-AFFINITY": "null"}
@@ -496,9 +504,9 @@ def test_a_repair_begins_with_reconnect_from_the_last_offset_with_affinity_null(
 
 @pytest.mark.parametrize("reset", [{"resetSequence": True}, {}])
 def test_after_reconnect_numbers_start_again_and_the_desk_speaks_first(reset: dict[str, Any]) -> None:
-    session = codec().repaired(SESSION.broke(), reconnected({**reset, "affinityToken": "new"}))
+    session = codec().repaired(BROKEN, reconnected({**reset, "affinityToken": "new"}))
     assert session == RESTORE
-    assert (session.broken, session.repairable, session.listening) == (True, False, True)
+    assert written(session).health == "restoring"
     assert codec().poll(session).url.endswith("?ack=-1")
 
 
@@ -514,23 +522,23 @@ def test_after_reconnect_numbers_start_again_and_the_desk_speaks_first(reset: di
 )
 def test_a_reconnect_without_a_token_is_garbled(answer: HttpReply) -> None:
     with pytest.raises(RemoteGarbled):
-        codec().repaired(SESSION.broke(), answer)
+        codec().repaired(BROKEN, answer)
 
 
 def test_a_405_says_that_nothing_was_broken() -> None:
-    session = codec().repaired(SESSION.broke(), HttpReply(405))
-    assert session == msgspec.structs.replace(SESSION, repairs=1)
-    assert not session.broken
+    session = codec().repaired(BROKEN, HttpReply(405))
+    assert session == SESSION
 
 
 def test_a_503_on_reconnect_is_a_desk_that_is_not_back_yet() -> None:
     with pytest.raises(RemoteUnavailable):
-        codec().repaired(SESSION.broke(), MOVED)
+        codec().repaired(BROKEN, MOVED)
 
 
 def test_a_403_on_reconnect_is_a_lost_session() -> None:
-    with pytest.raises(SessionLost):
-        codec().repaired(SESSION.broke(), LOST)
+    with pytest.raises(DeskError) as raised:
+        codec().repaired(BROKEN, LOST)
+    assert raised.value.verdict == "gone"
 
 
 def said(kind: str, *contents: str) -> list[dict[str, Any]]:
@@ -538,44 +546,44 @@ def said(kind: str, *contents: str) -> list[dict[str, Any]]:
 
 
 def session_data(*entries: dict[str, Any], session: LiveAgentSession = RESTORE) -> PolledBatch:
-    return codec().heard(session, batch(message("ChasitorSessionData", chatMessages=list(entries)), sequence=0))
+    return codec().polled(session, batch(message("ChasitorSessionData", chatMessages=list(entries)), sequence=0))
 
 
 def test_session_data_leads_to_the_resync() -> None:
     session = session_data().session
-    assert (session.repair, session.repairable, session.broken) == ("resync", True, True)
+    assert session.repair == "resync"
 
 
 @pytest.mark.parametrize("answer", [HttpReply(204), batch(message("QueueUpdate"), sequence=0)])
 def test_a_desk_that_answers_without_session_data_keeps_nobody_waiting(answer: HttpReply) -> None:
-    assert codec().heard(RESTORE, answer).session.repair == "resync"
+    assert codec().polled(RESTORE, answer).session.repair == "resync"
 
 
 def test_what_the_agent_said_meanwhile_is_new_and_the_rest_is_not_said_again() -> None:
     got = session_data(*said("Agent", "known", "new", "newer"), *said("Chasitor", "a", "b"))
     # That an agent is there is said again: it may have been lost with the session.
     assert got.events == (ChatEstablished("x"), AgentWrote("new"), AgentWrote("newer"))
-    assert (got.session.heard, got.session.said) == (3, 2)
+    assert (got.session.heard, got.session.said, got.session.found) == (3, 2, 0)
 
 
 def test_a_text_of_ours_that_arrived_unnoticed_is_found() -> None:
     got = session_data(*said("Chasitor", "a", "b", "it&#39;s &amp; fine"))
     assert got.events == (TextFound("it's & fine"),)
-    assert got.session.said == 3
+    assert (got.session.said, got.session.found) == (2, 1)
 
 
 @pytest.mark.parametrize("texts", [(), ("a",), ("a", "b")])
 def test_no_text_is_found_where_there_is_none_that_we_do_not_know(texts: tuple[str, ...]) -> None:
     got = session_data(*said("Chasitor", *texts))
-    assert (got.events, got.session.said) == ((), 2)
+    assert (got.events, got.session.said, got.session.found) == ((), 2, 0)
 
 
 def test_a_transcript_with_gaps_and_garbage_is_read_as_far_as_it_goes() -> None:
     envelope = message("ChasitorSessionData", chatMessages=[None, 7, {}, {"type": []}, *said("Agent", "known", "new")])
-    assert codec().heard(RESTORE, batch(envelope, sequence=0)).events == (ChatEstablished("x"), AgentWrote("new"))
+    assert codec().polled(RESTORE, batch(envelope, sequence=0)).events == (ChatEstablished("x"), AgentWrote("new"))
     odds: list[Any] = [None, {}, "x"]
     for odd in odds:
-        assert codec().heard(RESTORE, batch(message("ChasitorSessionData", chatMessages=odd), sequence=0)).events == ()
+        assert codec().polled(RESTORE, batch(message("ChasitorSessionData", chatMessages=odd), sequence=0)).events == ()
 
 
 def test_the_resync_carries_no_number() -> None:
@@ -588,30 +596,41 @@ def test_the_resync_carries_no_number() -> None:
 
 def test_after_the_resync_texts_go_out_from_number_one() -> None:
     session = codec().repaired(msgspec.structs.replace(RESTORE, repair="resync"), HttpReply(200))
-    assert not session.broken
+    assert session.repair == ""
     assert codec().text(session, "x").headers["X-LIVEAGENT-SEQUENCE"] == "1"
 
 
-# --- two views of one session ---------------------------------------------------------------------------------------
+# --- the two halves -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("repair", ["", "reconnect", "restore", "resync"])
+def test_a_session_is_read_as_it_was_written(repair: Repair) -> None:
+    session = msgspec.structs.replace(SESSION, found=3, repairs=2, repair=repair)
+    assert read(written(session)) == session
 
 
 def test_a_poll_and_a_post_side_by_side_keep_their_own_counters() -> None:
-    polled = msgspec.structs.replace(SESSION, ack=4, offset=71, heard=2)
-    posted = msgspec.structs.replace(SESSION, sequence=5, said=3)
+    batch_taken = receiving_half(msgspec.structs.replace(SESSION, ack=4, offset=71, heard=2))
+    text_taken = sending_half(msgspec.structs.replace(SESSION, sequence=5, said=3))
     together = msgspec.structs.replace(SESSION, ack=4, offset=71, heard=2, sequence=5, said=3)
-    assert SESSION.polled(polled).posted(posted) == SESSION.posted(posted).polled(polled) == together
+    assert read(written(SESSION).received(batch_taken).sent(text_taken)) == together
+    assert read(written(SESSION).sent(text_taken).received(batch_taken)) == together
+
+
+def test_a_reconnect_replaces_the_sending_half_and_the_polls_begin_anew_with_it() -> None:
+    session = written(BROKEN).sent(sending_half(RESTORE), turn(BROKEN, RESTORE))
+    assert read(session) == RESTORE
 
 
 def test_a_break_that_one_side_found_is_not_undone_by_the_other() -> None:
-    assert SESSION.broke().polled(SESSION).repair == "reconnect"
-    assert SESSION.broke().posted(SESSION).repair == "reconnect"
+    broken = written(SESSION).broke()
+    repaired = msgspec.structs.replace(RESTORE, repair="")
+    resync = msgspec.structs.replace(RESTORE, repair="resync")
+    assert broken.received(receiving_half(SESSION), turn(RESTORE, resync)).health == "broken"
+    assert broken.sent(sending_half(SESSION), turn(resync, repaired)).health == "broken"
 
 
 def test_a_poll_from_before_the_resync_does_not_bring_the_repair_back() -> None:
-    repaired = msgspec.structs.replace(RESTORE, repair="")
-    assert repaired.polled(msgspec.structs.replace(RESTORE, repair="resync")).repair == ""
-
-
-def test_a_post_from_before_the_reconnect_brings_its_text_and_nothing_else() -> None:
-    late = msgspec.structs.replace(SESSION, sequence=5, said=3)
-    assert RESTORE.posted(late) == msgspec.structs.replace(RESTORE, said=3)
+    repaired = written(msgspec.structs.replace(RESTORE, repair=""))
+    resync = msgspec.structs.replace(RESTORE, repair="resync")
+    assert repaired.received(receiving_half(resync), turn(RESTORE, resync)).health == "ok"
