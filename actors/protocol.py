@@ -65,22 +65,26 @@ class Failure(msgspec.Struct, frozen=True):
     error: BridgeError
 
 
-def carry_out(serve: Serve, request: Request) -> None:
-    """Carries out a request and tells its outcome or its failure. No error leaves here."""
+def carry_out(serve: Serve, request: Request) -> BridgeError | None:
+    """Carries out a request and tells its outcome or its failure, which is returned. No error leaves here."""
     lane = lane_of(request.command)
+    failure: BridgeError
     try:
         events = serve(request.command)
     except BridgeError as error:
-        tell(request.reply_to, Failure(lane, request.token, error))
+        failure = error
     except Exception as error:
         log.exception("%s failed", type(request.command).__name__)
-        tell(request.reply_to, Failure(lane, request.token, RemoteGarbled(f"unexpected {type(error).__name__}")))
+        failure = RemoteGarbled(f"unexpected {type(error).__name__}")
     else:
         tell(request.reply_to, Outcome(lane, request.token, events))
+        return None
+    tell(request.reply_to, Failure(lane, request.token, failure))
+    return failure
 
 
 class RetryDue(msgspec.Struct, frozen=True):
-    """It is time to try a failed command again. timer → interconnection."""
+    """It is time to try a failed command again. timer, or a pool whose remote works again → interconnection."""
 
     lane: Lane
     token: int

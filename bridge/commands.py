@@ -39,6 +39,7 @@ class Lane(str, Enum):
 class Pool(str, Enum):
     """Which outbound clients carry a command out. A poll has none: each runs in a greenlet of its own."""
 
+    CONTROL = "desk control"
     DESK = "desk"
     RECORDS = "salesforce"
     FILES = "files"
@@ -229,14 +230,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 TERMS: dict[type[Command], Terms] = {
     EnsureContact: Terms(lane=Lane.DESK, pool=Pool.RECORDS, limit=Limit.CONNECT, since="opened"),
     OpenCase: Terms(lane=Lane.DESK, pool=Pool.RECORDS, limit=Limit.CONNECT, since="opened"),
-    OpenSession: Terms(lane=Lane.DESK, pool=Pool.DESK, limit=Limit.CONNECT, since="opened"),
-    RequestChat: Terms(lane=Lane.DESK, pool=Pool.DESK, limit=Limit.CONNECT, since="opened"),
+    OpenSession: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.CONNECT, since="opened"),
+    RequestChat: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.CONNECT, since="opened"),
     Poll: Terms(lane=Lane.POLL, pool=Pool.NONE, limit=Limit.SESSION),
     SendToAgent: Terms(lane=Lane.DESK, pool=Pool.DESK, limit=Limit.DELIVERY, paced=True),
     AttachFile: Terms(lane=Lane.DESK, pool=Pool.FILES, limit=Limit.FILE, repeatable=False),
     # When the desk moves, it moves all its sessions at once. The jitter spreads their repairs.
-    RepairSession: Terms(lane=Lane.DESK, pool=Pool.DESK, limit=Limit.SESSION, jitter_s=0.5),
-    LeaveDesk: Terms(lane=Lane.DESK, pool=Pool.DESK, limit=Limit.LEAVE),
+    RepairSession: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.SESSION, jitter_s=0.5),
+    LeaveDesk: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.LEAVE),
     # WhatsApp drops a repeated id. A text to Messenger carries no id.
     SendToUser: Terms(
         lane=Lane.USER,

@@ -19,5 +19,8 @@ class Desk(Protocol):
         Raises RemoteError; DeskError where the answer says something about the session.
         """
 
+    def server(self, session: DeskSession) -> str:
+        """The server that holds a session. Servers fail alone: each has a share of the clients and a breaker."""
+
     def describe(self, session: DeskSession) -> Mapping[str, str | int | float]:
         """What an operator may see of a session. It holds no secret."""

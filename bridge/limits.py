@@ -18,6 +18,12 @@ class RateLimit:
         self._rate = rate
         self._next_s = 0.0
 
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until the next free place, which is not taken."""
+        if not self._rate:
+            return 0.0
+        return max(0.0, max(self._next_s, now_s - 1.0) + 1.0 / self._rate - now_s)
+
     def reserve(self, now_s: float) -> float:
         """Takes the next free place and says how many seconds away it is."""
         if not self._rate:
@@ -39,6 +45,10 @@ class Breaker:
         self._calls: deque[tuple[float, bool]] = deque()
         self._failures = 0
         self._open_until_s = 0.0
+
+    def left_s(self, now_s: float) -> float:
+        """Seconds until the next probe, without being that probe; 0 when closed or due."""
+        return max(self._open_until_s - now_s, 0.0) if self._open_until_s else 0.0
 
     def pause_s(self, now_s: float) -> float:
         """Seconds until the next probe; 0 when a call may go out now. While open, a caller that gets 0 is the probe."""

@@ -19,7 +19,7 @@ _LARGEST_DOCUMENT = 64 * 1024 * 1024
 _COLUMNS = (
     "user", "state", "session", "health", "at_desk", "owed_to_agent", "owed_to_user", "mailbox", "last_poll_s", "agent"
 )  # fmt: skip
-_POOL_COLUMNS = ("name", "size", "busy", "queued")
+_POOL_COLUMNS = ("name", "size", "busy", "queued", "retrying")
 
 Document = Mapping[str, Any]
 

@@ -186,7 +186,7 @@ class Interconnection(BridgeActor):
             self._lanes.finish(failure.lane, failure.token)
             self._report_drained()
         else:
-            in_flight.timer = tell_after(self.actor_ref, RetryDue(failure.lane, failure.token), decision.again_in_s)
+            in_flight.wait(tell_after(self.actor_ref, RetryDue(failure.lane, failure.token), decision.again_in_s))
 
     def _log_failure(self, command: Command, tries: int, error: BaseException) -> None:
         name = type(command).__name__
@@ -194,8 +194,10 @@ class Interconnection(BridgeActor):
 
     def _try_again(self, due: RetryDue) -> None:
         in_flight = self._lanes.get(due.lane, due.token)
-        if in_flight is None:
+        if in_flight is None or not in_flight.waiting:
+            # Its timer and the recovery of its remote may both say that it is due.
             return
+        in_flight.stop_waiting()
         if self._draining:
             self._lanes.drop(due.lane)
             self._report_drained()
@@ -277,7 +279,7 @@ class Interconnection(BridgeActor):
         delay_s = self._delay_s(in_flight.attempt.command) if first else 0.0
         request = Request(in_flight.attempt.command, self.actor_ref, in_flight.token, self._lease)
         if delay_s > 0:
-            in_flight.timer = tell_after(self.actor_ref, RetryDue(in_flight.lane, in_flight.token), delay_s)
+            in_flight.wait(tell_after(self.actor_ref, RetryDue(in_flight.lane, in_flight.token), delay_s))
         elif in_flight.lane is Lane.POLL:
             self._poller.begin(request)
         else:

@@ -14,18 +14,24 @@ from bridge.commands import Lane, lane_of
 class InFlight:
     """A command under way. `token` tells its outcome from a late one of an earlier command."""
 
-    __slots__ = ("attempt", "lane", "timer", "token")
+    __slots__ = ("attempt", "lane", "timer", "token", "waiting")
 
     def __init__(self, attempt: Attempt, token: int) -> None:
         self.attempt = attempt
         self.lane = lane_of(attempt.command)
         self.token = token
         self.timer: gevent.Greenlet | None = None
+        self.waiting = False
 
-    @property
-    def waiting(self) -> bool:
-        """Whether it waits for its timer, not for a remote."""
-        return self.timer is not None and not self.timer.ready()
+    def wait(self, timer: gevent.Greenlet) -> None:
+        """It waits for a timer, not for a remote."""
+        self.timer, self.waiting = timer, True
+
+    def stop_waiting(self) -> None:
+        """Its wait is over, by its timer or before."""
+        self.waiting = False
+        if self.timer is not None:
+            self.timer.kill(block=False)
 
 
 class Lanes:

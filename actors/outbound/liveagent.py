@@ -63,6 +63,10 @@ class LiveAgentDesk:
         known = read(session)
         return {"ack": known.ack, "sequence": known.sequence, "repairs": known.repairs}
 
+    def server(self, session: DeskSession) -> str:
+        """The server that holds a session: Live Agent names it by the affinity token."""
+        return read(session).affinity
+
     def _open_session(self, command: OpenSession) -> tuple[Event, ...]:
         reply = self._line.send(self._codec.open_session())
         return (SessionOpened(written(self._codec.opened(reply, now_ms=time.time_ns() // 1_000_000))),)

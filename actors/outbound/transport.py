@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +13,6 @@ import gevent
 import requests.utils
 
 from bridge.errors import AnswerTooLarge, RemoteUnavailable
-from bridge.limits import Breaker
 from bridge.wire import HttpCall, HttpReply
 
 PORTS = {"http": 80, "https": 443}
@@ -121,30 +119,3 @@ def _name_of(error: BaseException) -> str:
     while named is not None and type(named).__module__.partition(".")[0] in _WRAPPERS:
         named = named.__cause__ or named.__context__
     return type(named or error).__name__
-
-
-class GuardedTransport:
-    """A transport with a circuit breaker. Never for polls: an empty poll is not a failure.
-
-    `harmless` are statuses from 500 on that concern one session and not the remote server.
-    """
-
-    def __init__(self, inner: Transport, breaker: Breaker, *, name: str, harmless: Collection[int] = ()) -> None:
-        self._inner = inner
-        self._breaker = breaker
-        self._name = name
-        self._harmless = harmless
-
-    def send(self, call: HttpCall) -> HttpReply:
-        """Carries the call, unless the breaker is open."""
-        pause_s = self._breaker.pause_s(time.monotonic())
-        if pause_s > 0:
-            sentence = f"circuit breaker open for {self._name}, next probe in {pause_s:.0f} s"
-            raise RemoteUnavailable(sentence, retry_after_s=pause_s)
-        try:
-            reply = self._inner.send(call)
-        except RemoteUnavailable:
-            self._breaker.note(time.monotonic(), failed=True)
-            raise
-        self._breaker.note(time.monotonic(), failed=reply.status >= 500 and reply.status not in self._harmless)
-        return reply

@@ -134,7 +134,7 @@ def test_a_system_that_started_owns_everything_and_is_ready(run: Run) -> None:
     assert snapshot["worker"]["partitions"] == 16
     assert snapshot["worker"]["durability"] == "none"
     assert snapshot["registry"]["interconnections"] == 0
-    assert [pool["busy"] for pool in snapshot["pools"]] == [0] * 5
+    assert [pool["busy"] for pool in snapshot["pools"]] == [0] * 6
     health = system.door.health()
     assert (health.ready, health.faults, health.durability) == (True, (), "none")
 
@@ -157,7 +157,8 @@ def test_the_snapshot_shows_every_chat_and_no_secret(simulator: Simulator, run: 
     wait_for(lambda: in_state(system, ChatState.ACTIVE) == 5)
     snapshot = system.snapshot()
     assert sorted(chat["user"] for chat in snapshot["interconnections"]) == users
-    assert {pool["name"] for pool in snapshot["pools"]} == {"desk", "salesforce", "files", "user channel", "bot flow"}
+    pools = {"desk control", "desk", "salesforce", "files", "user channel", "bot flow"}
+    assert {pool["name"] for pool in snapshot["pools"]} == pools
     keys = [read(system.store.chat(user).session).key for user in users]  # type: ignore[union-attr,arg-type]
     assert not [key for key in keys if key in str(snapshot)]
 

@@ -48,17 +48,19 @@ def test_a_token_counts_in_its_own_lane_only() -> None:
     assert lanes.busy
 
 
-def test_what_waits_is_dropped_and_what_is_at_the_neighbour_stays() -> None:
+def test_what_waits_is_dropped_and_what_is_at_the_remote_stays() -> None:
     lanes = Lanes()
     fired: list[object] = []
     waiting, under_way, tried = (lanes.begin(Attempt(command, 0)) for command in (CONTACT, BOT, CONTACT))
     assert lanes.get(Lane.DESK, waiting.token) is None, "one command a lane"
-    tried.timer = gevent.spawn_later(60, fired.append, "tried")
-    under_way.timer = gevent.spawn(fired.append, "sent again")
+    tried.wait(gevent.spawn_later(60, fired.append, "tried"))
+    under_way.wait(gevent.spawn(fired.append, "sent again"))
     settle()
+    under_way.stop_waiting()
     lanes.drop_waiting()
     settle()
     assert list(lanes.in_flight) == [Lane.BOT]
+    assert tried.timer is not None
     assert tried.timer.dead
     assert fired == ["sent again"]
 

@@ -13,7 +13,6 @@ from actor_parts import make_settings, wants_chat
 from responses import matchers
 
 from bridge.actors.outbound.channels import BotFlowClient
-from bridge.actors.outbound.media import MediaHost
 from bridge.actors.outbound.requests_transport import RequestsTransport
 from bridge.actors.outbound.salesforce import SalesforceRecords, TokenKeeper
 from bridge.actors.outbound.wiring import Remotes
@@ -46,8 +45,7 @@ def tokens(remotes: Remotes) -> TokenKeeper:
 @pytest.fixture
 def records(remotes: Remotes, tokens: TokenKeeper) -> SalesforceRecords:
     transport = RequestsTransport("Salesforce", connections=2)
-    media = MediaHost(allowed_hosts=(), max_bytes=1, timeout_s=1.0)
-    return SalesforceRecords(remotes.records._data, tokens, transport=transport, media=media)
+    return SalesforceRecords(remotes.records._data, tokens, transport=transport, files=remotes.records._files)
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
+import msgspec
 import pykka
 import pytest
 from actor_parts import Heard, desk_session, settle, wait_for, wants_chat
@@ -29,9 +31,10 @@ from bridge.commands import (
     SendToUser,
     TellBot,
 )
-from bridge.errors import RemoteGarbled, RemoteRefused
+from bridge.errors import BridgeError, DeskError, RemoteGarbled, RemoteRefused, RemoteUnavailable
 from bridge.events import BotTold, ContactReady
 from bridge.events import Event as BridgeEvent
+from bridge.messages import Provider
 from bridge.records import Delivery
 
 
@@ -77,8 +80,19 @@ def request(heard: Heard, user: str = "ana", token: int = 1) -> Request:
 Serve = Callable[[Command], tuple[BridgeEvent, ...]]
 
 
-def pool_of(serve: Serve, *, size: int = 2, rate: float = 0.0) -> ClientPool:
-    return ClientPool("the remote", serve, size=size, rate=rate)
+_pools: list[ClientPool] = []
+
+
+@pytest.fixture(autouse=True)
+def _stop_pools() -> Iterator[None]:
+    yield
+    while _pools:
+        _pools.pop().stop()
+
+
+def pool_of(serve: Serve, *, size: int = 2, rate: float = 0.0, **options: Any) -> ClientPool:
+    _pools.append(ClientPool("the remote", serve, size=size, rate=rate, **options))
+    return _pools[-1]
 
 
 def test_an_outcome_names_its_lane_and_token(remote: Remote) -> None:
@@ -133,21 +147,22 @@ def test_a_client_has_one_request_under_way(remote: Remote) -> None:
     pool = pool_of(remote.serve, size=3)
     for token in range(10):
         pool.tell(request(heard, "ana", token))
-    wait_for(lambda: remote.under_way == 3)
-    assert pool.snapshot() == {"name": "the remote", "size": 3, "busy": 3, "queued": 7}
+    wait_for(lambda: remote.under_way == 2)
+    settle()
+    assert pool.snapshot() == {"name": "the remote", "size": 3, "busy": 2, "queued": 8, "retrying": 0}
     remote.through.set()
     heard.wait_for(Outcome, 10)
-    assert remote.most_under_way == 3
-    wait_for(lambda: pool.snapshot() == {"name": "the remote", "size": 3, "busy": 0, "queued": 0})
+    assert remote.most_under_way == 2, "one destination holds at most half of the clients"
+    wait_for(lambda: pool.snapshot()["busy"] == pool.snapshot()["queued"] == 0)
 
 
 def test_no_request_waits_behind_a_slow_call_while_a_client_is_idle(remote: Remote) -> None:
     heard = Heard()
     remote.slow = {"slow"}
-    pool = pool_of(remote.serve, size=4)
-    for token in range(3):
+    pool = pool_of(remote.serve, size=6)
+    for token in range(2):
         pool.tell(request(heard, "slow", token))
-    wait_for(lambda: remote.under_way == 3)
+    wait_for(lambda: remote.under_way == 2)
     for number in range(8):
         pool.tell(request(heard, f"quick-{number}", 100 + number))
         heard.wait_for(Outcome, number + 1)
@@ -157,7 +172,7 @@ def test_no_request_waits_behind_a_slow_call_while_a_client_is_idle(remote: Remo
 def test_a_call_that_hangs_takes_one_client_and_no_more(remote: Remote) -> None:
     heard = Heard()
     remote.slow = {"slow"}
-    pool = pool_of(remote.serve, size=2)
+    pool = pool_of(remote.serve, size=4)
     pool.tell(request(heard, "slow"))
     for number in range(20):
         pool.tell(request(heard, f"quick-{number}"))
@@ -254,9 +269,86 @@ def test_a_pool_that_stops_finishes_its_current_requests(remote: Remote) -> None
     assert [outcome.token for outcome in heard.of(Outcome)] == [1]
 
 
+def test_a_call_that_is_slow_does_not_count_as_a_busy_client(remote: Remote) -> None:
+    heard = Heard()
+    remote.slow = {"slow"}
+    pool = pool_of(remote.serve, size=2)
+    pool.tell(request(heard, "slow"))
+    wait_for(lambda: remote.under_way == 1)
+    pool.tell(request(heard, "quick", 2))
+    heard.wait_for(Outcome)
+    assert remote.served == ["quick"]
+
+
+# --- the circuit breaker of a destination ---------------------------------------------------------------------------
+
+
+class Moody:
+    """A remote whose answers are set by hand, for each provider."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, BridgeError] = {}
+        self.calls: Counter[str] = Counter()
+
+    def serve(self, command: Command) -> tuple[BridgeEvent, ...]:
+        assert isinstance(command, SendToUser)
+        provider = command.request.provider
+        self.calls[provider] += 1
+        if provider in self.errors:
+            raise self.errors[provider]
+        return (BotTold(),)
+
+
+def provider_of(command: Command) -> str:
+    assert isinstance(command, SendToUser)
+    return command.request.provider
+
+
+def send(pool: ClientPool, provider: Provider, count: int = 1) -> list[Outcome | Failure]:
+    """The answers to so many texts, each of a chat of its own."""
+    chats = [Heard() for _ in range(count)]
+    for chat in chats:
+        chat_request = msgspec.structs.replace(wants_chat("ana"), provider=provider)
+        pool.tell(Request(SendToUser(chat_request, Delivery(id="c-u1", text="hola", owed_since_ms=0)), chat.ref, 1))
+    wait_for(lambda: all(chat.of(Outcome) or chat.of(Failure) for chat in chats))
+    return [[*chat.of(Outcome), *chat.of(Failure)][0] for chat in chats]
+
+
+@pytest.mark.parametrize("error", [RemoteUnavailable("down"), RemoteUnavailable("down", status=503)])
+def test_the_breaker_opens_for_one_destination_and_says_for_how_long(error: BridgeError) -> None:
+    moody = Moody()
+    pool = pool_of(moody.serve, size=8, destination=provider_of)
+    moody.errors["facebook"] = error
+    send(pool, "facebook", 20)
+    [answer] = send(pool, "facebook")
+    assert isinstance(answer, Failure)
+    assert isinstance(answer.error, RemoteUnavailable)
+    assert str(answer.error).startswith("circuit breaker open for the remote facebook, next probe in")
+    assert 0 < (answer.error.retry_after_s or 0) <= 2.0
+    assert moody.calls["facebook"] == 20
+    assert isinstance(send(pool, "whatsapp")[0], Outcome)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RemoteUnavailable("too many", status=429),
+        RemoteRefused("no", status=400),
+        RemoteGarbled("what", status=200),
+        DeskError("moved", verdict="broken", status=503),
+    ],
+)
+def test_an_answer_that_is_no_outage_does_not_open_the_breaker(error: BridgeError) -> None:
+    moody = Moody()
+    pool = pool_of(moody.serve, size=8, destination=provider_of)
+    moody.errors["facebook"] = error
+    send(pool, "facebook", 21)
+    assert moody.calls["facebook"] == 21
+
+
 def test_an_unknown_message_is_logged_and_dropped(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     pool = pool_of(lambda command: ())
-    ref: Any = pool._pick()
+    ref: Any = pool._client()
     assert ref.ask("what?", timeout=2) is None
     assert "OutboundClient has no handler for str" in caplog.text

@@ -18,10 +18,8 @@ from gevent.server import StreamServer
 from bridge.actors.outbound import transport as transport_module
 from bridge.actors.outbound.requests_transport import RequestsTransport
 from bridge.actors.outbound.socket_transport import SocketTransport
-from bridge.actors.outbound.transport import GuardedTransport
-from bridge.errors import RemoteGarbled, RemoteRefused, RemoteUnavailable
-from bridge.limits import Breaker
-from bridge.wire import LARGEST_ANSWER, HttpCall, HttpReply
+from bridge.errors import RemoteGarbled, RemoteUnavailable
+from bridge.wire import LARGEST_ANSWER, HttpCall
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Answer = Callable[[socket.socket], None]
@@ -357,99 +355,3 @@ def test_the_bundle_of_certificates_is_loaded_once(
     calls = [gevent.spawn(transport.send, get(tls_host.url(host="localhost", scheme="https"))) for _ in range(4)]
     gevent.joinall(calls, raise_error=True)
     assert (tls_host.connections, len(read)) == (4, 1)
-
-
-# --- the circuit breaker ----------------------------------------------------------------------------------------------
-
-
-class Moody:
-    """A transport whose answers are set by hand."""
-
-    def __init__(self) -> None:
-        self.answer: HttpReply | Exception = HttpReply(200)
-        self.calls = 0
-
-    def send(self, call: HttpCall) -> HttpReply:
-        self.calls += 1
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-class Clock:
-    """The monotonic clock of the transport, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(transport_module, "time", clock)
-    return clock
-
-
-CALL = get("http://127.0.0.1:1/")
-
-
-def fail(transport: GuardedTransport, times: int) -> None:
-    for _ in range(times):
-        with pytest.raises(RemoteUnavailable):
-            transport.send(CALL)
-
-
-@pytest.mark.usefixtures("clock")
-def test_an_open_breaker_refuses_calls_and_says_for_how_long() -> None:
-    inner = Moody()
-    transport = GuardedTransport(inner, Breaker(), name="the remote")
-    inner.answer = RemoteUnavailable("down")
-    fail(transport, 20)
-    with pytest.raises(RemoteUnavailable, match="circuit breaker open for the remote, next probe in 2 s") as raised:
-        transport.send(CALL)
-    assert inner.calls == 20
-    assert raised.value.retry_after_s == pytest.approx(2.0)
-
-
-def test_one_probe_goes_out_and_the_first_success_closes_the_breaker(clock: Clock) -> None:
-    inner = Moody()
-    transport = GuardedTransport(inner, Breaker(), name="the remote")
-    inner.answer = RemoteUnavailable("down")
-    fail(transport, 20)
-    clock.now_s += 10.0
-    fail(transport, 5)
-    assert inner.calls == 21, "more than the one probe went out"
-    clock.now_s += 10.0
-    inner.answer = HttpReply(200)
-    assert [transport.send(CALL).status for _ in range(5)] == [200] * 5
-    assert inner.calls == 26
-
-
-@pytest.mark.usefixtures("clock")
-@pytest.mark.parametrize(
-    ("status", "refused"), [(200, False), (404, False), (409, False), (501, False), (500, True), (503, True)]
-)
-def test_which_statuses_count_as_failures(status: int, refused: bool) -> None:
-    inner = Moody()
-    inner.answer = HttpReply(status)
-    transport = GuardedTransport(inner, Breaker(), name="the remote", harmless=(501,))
-    for _ in range(20):
-        assert transport.send(CALL).status == status
-    if refused:
-        fail(transport, 1)
-    else:
-        assert transport.send(CALL).status == status
-
-
-@pytest.mark.usefixtures("clock")
-def test_an_error_of_the_inner_transport_reaches_the_caller_unchanged() -> None:
-    inner = Moody()
-    transport = GuardedTransport(inner, Breaker(), name="the remote")
-    for error in (RemoteRefused("no"), RemoteGarbled("what")):
-        inner.answer = error
-        with pytest.raises(type(error)) as raised:
-            transport.send(CALL)
-        assert raised.value is error

@@ -53,9 +53,7 @@ def test_salesforce_works_over_another_transport(remotes: Remotes) -> None:
         token={"access_token": "t-1", "instance_url": "https://na1.example"}, composite={"compositeResponse": [found]}
     )
     tokens = TokenKeeper(remotes.tokens._login, transport)
-    records = SalesforceRecords(
-        remotes.records._data, tokens, transport=transport, media=MediaHost.from_settings(SETTINGS)
-    )
+    records = SalesforceRecords(remotes.records._data, tokens, transport=transport, files=remotes.records._files)
     assert records.serve(EnsureContact(wants_chat())) == (ContactReady(CONTACT_ID),)
     assert transport.sent[1].headers["Authorization"] == "Bearer t-1"
 
@@ -68,7 +66,7 @@ def test_the_desk_works_over_another_transport(remotes: Remotes) -> None:
 
 
 def test_the_user_channel_works_over_another_transport(remotes: Remotes) -> None:
-    channel = UserChannel(remotes.channel._codec, CannedTransport(messages={"id": "c-1"}))
+    channel = UserChannel(remotes.channel._channels, CannedTransport(messages={"id": "c-1"}))
     assert channel.serve(SendToUser(wants_chat(), DELIVERY)) == (DeliveredToUser("c-1"),)
 
 
