@@ -13,8 +13,9 @@ from bridge.actors.inbox.replies import Replies
 from bridge.actors.outbound.channels import UserChannel
 from bridge.actors.outbound.pool import ClientPool
 from bridge.actors.protocol import Ping
+from bridge.actors.store.failures import FailureCounts
 from bridge.actors.store.store import Store
-from bridge.door import Health, Posted
+from bridge.door import Failures, Health, Posted
 from bridge.errors import AnswerTimeout, StoreUnavailable
 from bridge.messages import (
     Answer,
@@ -42,8 +43,17 @@ class ActorDoor:
         self._replies = replies
         self._timeout_s = timeout_s
 
-    def attach(self, *, registry: Ref, ownership: Ownership, channel: UserChannel, pool: ClientPool) -> None:
+    def attach(
+        self,
+        *,
+        registry: Ref,
+        ownership: Ownership,
+        channel: UserChannel,
+        pool: ClientPool,
+        failures: FailureCounts,
+    ) -> None:
         """Gives it the parts that exist only in a running system."""
+        self._failures = failures
         self._registry = registry
         self._ownership = ownership
         self._channel = channel
@@ -80,6 +90,10 @@ class ActorDoor:
     def context(self, user_id: str) -> list[ContextEntry]:
         """What was said outside a chat."""
         return self._store.context(user_id)
+
+    def count_failure(self, name: str, *, window_s: float) -> Failures:
+        """Counts one failure, for all workers."""
+        return self._failures.add(name, window_s=window_s)
 
     def register_webhook(self, provider: Provider) -> None:
         """Tells the Integrations API where our webhook is."""

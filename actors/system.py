@@ -26,6 +26,7 @@ from bridge.actors.outbound.token_refresh import TokenRefresher
 from bridge.actors.outbound.wiring import Pools, Remotes
 from bridge.actors.protocol import Ping, Snapshot
 from bridge.actors.store.connections import Connections
+from bridge.actors.store.failures import FailureCounts
 from bridge.actors.store.store import Store
 from bridge.channels import table
 from bridge.channels.channel import Channels, longest_texts
@@ -73,6 +74,7 @@ class System:
             ownership=self._ownership,
             channel=self._remotes.channel,
             pool=self._pools.channel,
+            failures=FailureCounts(connections, keys),
         )
         self._handing_over = False
         self._handed_over = gevent.event.Event()

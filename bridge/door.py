@@ -21,6 +21,13 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     open_chats: int = 0
 
 
+class Failures(msgspec.Struct, frozen=True):
+    """How often something failed since its window began, and how long that window lasts from now."""
+
+    count: int
+    left_s: float
+
+
 class Door(Protocol):
     """From an HTTP request to the actors. Every call ends in time: by an answer or by a BridgeError."""
 
@@ -38,6 +45,9 @@ class Door(Protocol):
 
     def context(self, user_id: str) -> list[ContextEntry]:
         """What was said in the last 24 hours outside a chat, oldest first. Raises StoreUnavailable."""
+
+    def count_failure(self, name: str, *, window_s: float) -> Failures:
+        """Counts one failure under `name`, in one window for all workers. Raises StoreUnavailable."""
 
     def register_webhook(self, provider: Provider) -> None:
         """Tells the Integrations API where our webhook is. Raises RemoteError, AnswerTimeout."""

@@ -29,6 +29,10 @@ class Keys:
         """The stream on which a worker hears the answers to its asks."""
         return f"{self._prefix}:replies:{worker}"
 
+    def failures(self, name: str) -> str:
+        """The key that counts failures of one kind; hashed, because the name may come from a stranger."""
+        return f"{self._prefix}:failures:{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
+
     @property
     def layout(self) -> str:
         """The key that holds the number of partitions, written at the first start."""

@@ -14,7 +14,7 @@ from bridge.http.chats import ConnectResource, ContextResource, FinishResource
 from bridge.http.docs import DocsResource
 from bridge.http.errors import on_bridge_error, on_crash, on_http_error
 from bridge.http.health import LiveResource, ReadyResource, WelcomeResource, bridge_version
-from bridge.http.login import AuthenticateResource, TokenCheckResource, accounts_of
+from bridge.http.login import AuthenticateResource, FailedLogins, TokenCheckResource, accounts_of
 from bridge.http.middleware import Fairness, RequestIds, SafeHeaders
 from bridge.http.openapi import OpenApiResource
 from bridge.http.registration import RegisterResource, RemoveResource
@@ -43,7 +43,7 @@ def _routes(door: Door, settings: Settings) -> dict[str, object]:
     gate = Gate(mint)
     return {
         "/v1/welcome": WelcomeResource(settings.app_name),
-        "/v1/authenticate": AuthenticateResource(mint, accounts_of(settings)),
+        "/v1/authenticate": AuthenticateResource(mint, accounts_of(settings), FailedLogins(door, settings)),
         "/v1/tokens/check": TokenCheckResource(gate),
         "/v1/chats/connect": ConnectResource(door, gate, settings.body_limit),
         "/v1/chat/finish/{user_id}": FinishResource(door, gate),

@@ -7,16 +7,39 @@ import gevent
 
 from bridge.errors import PayloadError
 
-CHUNK_BYTES = 65_536
+CHUNK_BYTES = 16_384
 BODY_TIMEOUT_S = 10.0
 TOO_SLOW = "the body took too long to arrive"
+MOST_IN_FLIGHT = 64 * 1024 * 1024
+TOO_MANY = "too many bodies are on their way, try again"
+
+
+class BodyBudget:
+    """The bytes of all bodies of this worker that have begun and not ended: a bound on what slow callers hold."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+
+    def take(self, count: int) -> None:
+        """Counts bytes that came. Raises HTTPServiceUnavailable (503) when there are too many."""
+        if self._held + count > self._most:
+            raise falcon.HTTPServiceUnavailable(description=TOO_MANY, retry_after=1)
+        self._held += count
+
+    def give_back(self, count: int) -> None:
+        """The body is whole, or given up."""
+        self._held -= count
+
+
+_budget = BodyBudget(MOST_IN_FLIGHT)
 
 
 def read_body(req: falcon.Request, limit: int) -> bytes:
     """The whole body, at most `limit` bytes, with or without a Content-Length.
 
     Raises HTTPContentTooLarge (413) as soon as it is known to be longer, HTTPError 408 when it takes longer than
-    BODY_TIMEOUT_S, PayloadError when the caller breaks off.
+    BODY_TIMEOUT_S, HTTPServiceUnavailable (503) when too many are on their way, PayloadError when it breaks off.
     """
     if (req.content_length or 0) > limit:
         raise _too_large(limit)
@@ -34,12 +57,15 @@ def _read_all(req: falcon.Request, limit: int) -> bytes:
     try:
         # A read waits until it has all that it asks for, so it never asks for more than may come.
         while chunk := stream.read(min(CHUNK_BYTES, limit + 1 - len(body))):
+            _budget.take(len(chunk))
             body += chunk
     except falcon.HTTPError:
         raise
     except Exception as error:
         # Every server has errors of its own for chunks that make no sense or do not come.
         raise PayloadError("invalid payload received : the body broke off") from error
+    finally:
+        _budget.give_back(len(body))
     if len(body) > limit:
         raise _too_large(limit)
     return bytes(body)

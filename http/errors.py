@@ -65,7 +65,10 @@ def on_bridge_error(req: falcon.Request, resp: falcon.Response, error: BridgeErr
     """Answers an error that was raised on purpose."""
     fault = fault_of(error)
     if fault.status >= 500:
-        log.warning("%s %s answered %d: %s: %s", req.method, req.path, fault.status, type(error).__name__, error)
+        # The path would put the user's phone number into the log; its template does not.
+        log.warning(
+            "%s %s answered %d: %s: %s", req.method, req.uri_template, fault.status, type(error).__name__, error
+        )
     resp.status = fault.status
     if fault.retry_after_s:
         resp.set_header("Retry-After", str(fault.retry_after_s))
@@ -75,7 +78,7 @@ def on_bridge_error(req: falcon.Request, resp: falcon.Response, error: BridgeErr
 def on_crash(req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, str]) -> None:
     """Answers what nobody expected; the caller gets an id to ask for, the log gets the rest."""
     request_id = getattr(req.context, "request_id", "-")
-    log.error("%s %s crashed, request %s", req.method, req.path, request_id, exc_info=error)
+    log.error("%s %s crashed, request %s", req.method, req.uri_template, request_id, exc_info=error)
     resp.status = 500
     say(resp, Refusal(f"internal error, request {request_id}"))
 

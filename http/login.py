@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from hmac import compare_digest
 from typing import NamedTuple
 
 import falcon
 
+from bridge.door import Door
+from bridge.errors import StoreUnavailable
 from bridge.http.answers import Token, TokenOwner, say
 from bridge.http.bodies import read_body
-from bridge.http.limiter import FailureLimiter
+from bridge.http.callers import caller_of
 from bridge.http.payloads import Credentials, check
 from bridge.http.tokens import ROLES, SALESFORCE_ROLE, YALO_ROLE, Gate, TokenMint
 from bridge.settings.load import Settings
 
+log = logging.getLogger(__name__)
+
 BAD_LOGIN = "Invalid credentials."
 TOO_MANY = "Too many failed logins, try again later."
 WINDOW_S = 60.0
-MOST_BY_ADDRESS = 10
-MOST_BY_USERNAME = 30
+MOST_FAILURES = 10
 MOST_BYTES = 16_384
 
 
@@ -46,30 +50,53 @@ def accounts_of(settings: Settings) -> tuple[Account, ...]:
     return yalo, salesforce
 
 
+class FailedLogins:
+    """Counts failed logins for each caller and account. It refuses floods of wrong logins, and never a right one.
+
+    The accounts' names are public and a proxy may be the address of everyone: if failures refused a right login,
+    anybody could keep the bot out.
+    """
+
+    def __init__(self, door: Door, settings: Settings) -> None:
+        self._door = door
+        self._trusted_proxies = settings.trusted_proxies
+        self._known = {settings.yalo_username, settings.salesforce_username}
+
+    def refuse(self, req: falcon.Request, username: str) -> falcon.HTTPError:
+        """The answer to one more failed login: 401, or 429 after too many."""
+        caller = caller_of(req, self._trusted_proxies)
+        # All unknown names count as one, or a stranger could write as many keys as there are names.
+        account = username if username in self._known else ""
+        try:
+            failures = self._door.count_failure(f"login {caller} {account}", window_s=WINDOW_S)
+        except StoreUnavailable:
+            return _wrong()
+        if failures.count <= MOST_FAILURES:
+            return _wrong()
+        if failures.count == MOST_FAILURES + 1:
+            log.warning("more than %d failed logins within %g s from %s", MOST_FAILURES, WINDOW_S, caller)
+        return falcon.HTTPTooManyRequests(description=TOO_MANY, retry_after=math.ceil(max(failures.left_s, 1)))
+
+
+def _wrong() -> falcon.HTTPError:
+    return falcon.HTTPUnauthorized(description=BAD_LOGIN, challenges=["Bearer"])
+
+
 class AuthenticateResource:
     """A token for a login (settings.md, "Tokens")."""
 
-    def __init__(self, mint: TokenMint, accounts: tuple[Account, ...]) -> None:
+    def __init__(self, mint: TokenMint, accounts: tuple[Account, ...], failed_logins: FailedLogins) -> None:
         self._mint = mint
         self._accounts = accounts
-        self._by_address = FailureLimiter(MOST_BY_ADDRESS, WINDOW_S)
-        self._by_username = FailureLimiter(MOST_BY_USERNAME, WINDOW_S)
+        self._failed_logins = failed_logins
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """200 with the token, 401 for a wrong login, 429 after too many."""
         given = check(read_body(req, MOST_BYTES), Credentials)
-        self._refuse_flood(req.remote_addr, given.username)
         owner = self._owner(given)
         if owner is None:
-            self._by_address.record(req.remote_addr)
-            self._by_username.record(given.username)
-            raise falcon.HTTPUnauthorized(description=BAD_LOGIN, challenges=["Bearer"])
+            raise self._failed_logins.refuse(req, given.username)
         say(resp, Token(self._mint.issue(owner)))
-
-    def _refuse_flood(self, address: str, username: str) -> None:
-        wait_s = max(self._by_address.wait_s(address), self._by_username.wait_s(username))
-        if wait_s > 0:
-            raise falcon.HTTPTooManyRequests(description=TOO_MANY, retry_after=math.ceil(wait_s))
 
     def _owner(self, given: Credentials) -> TokenOwner | None:
         # A list, not a generator: each account is compared, whether an earlier one matched or not.

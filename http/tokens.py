@@ -76,14 +76,17 @@ class Gate:
         self._mint = mint
 
     def admit(self, req: falcon.Request, *roles: str) -> TokenOwner:
-        """The owner of the request's token, in one of `roles`. Raises 401 without a token, 403 with a bad one."""
+        """The owner of the request's token, in one of `roles`.
+
+        Raises 401 without a token that is valid now, so that a caller knows to log in again, 403 with another role.
+        """
         token = _token_of(req)
         if not token:
             raise falcon.HTTPUnauthorized(description=NO_TOKEN, challenges=["Bearer"])
         try:
             owner = self._mint.read(token)
         except InvalidToken as error:
-            raise falcon.HTTPForbidden(description=BAD_TOKEN) from error
+            raise falcon.HTTPUnauthorized(description=BAD_TOKEN, challenges=["Bearer"]) from error
         if owner.role not in roles:
             raise falcon.HTTPForbidden(description=BAD_TOKEN)
         return owner

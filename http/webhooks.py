@@ -53,7 +53,7 @@ class WebhookResource:
         self._door = door
         self._channel = channel
         self._leave_words = LeaveWords(settings)
-        self._body_limit = settings.body_limit
+        self._body_limit = settings.webhook_body_limit
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """200 once everything is stored; 503 when a part could not be: then the sender repeats the whole."""

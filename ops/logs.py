@@ -112,6 +112,10 @@ def secrets_of(settings: Settings) -> list[str]:
     return [secret.get_secret_value() for secret in held if isinstance(secret, SecretStr) and secret]
 
 
+def _not_below_info(level: str) -> str:
+    return "INFO" if level == "DEBUG" else level
+
+
 def logging_config(settings: Settings) -> dict[str, Any]:
     """For `logging.config.dictConfig`, and for Gunicorn's own loggers with it."""
     lines = PlainLines if sys.stderr.isatty() else JsonLines
@@ -122,7 +126,8 @@ def logging_config(settings: Settings) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines", "stream": "ext://sys.stderr"}},
         "root": {"level": settings.log_level, "handlers": ["stderr"]},
         "loggers": {
-            "gunicorn.error": {"level": settings.log_level, "handlers": [], "propagate": True},
+            # Gunicorn writes whole paths at DEBUG, users' phone numbers included.
+            "gunicorn.error": {"level": _not_below_info(settings.log_level), "handlers": [], "propagate": True},
             # urllib3 writes whole addresses at DEBUG, query strings included.
             "urllib3": {"level": "WARNING"},
         },

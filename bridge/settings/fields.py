@@ -35,7 +35,8 @@ LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda given: str(given).strip().upper())
 ]
 LoginFlow = Literal["jwt_bearer", "password", "client_credentials"]
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 NONE = SecretStr("")
 _BLOCKED, _TIMEOUT, _SUCCESS = "from-sf-blocked", "from-sf-timeout", "from-sf-success"
 
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
     )
     timezone: TimeZone = variable("Time zone of the times that an agent reads", "America/Mexico_City")
     body_limit: int = variable("Largest request body, in bytes", 3 * MIB, ge=1024)
+    webhook_body_limit: int = variable("Largest webhook body, in bytes", 256 * KIB, ge=1024)
     log_level: LogLevel = variable("How much is logged", "INFO")
     sentry_dsn: SecretStr = variable(
         "Address of a Sentry project for errors", NONE, example="https://key@sentry.example/1"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import falcon.testing
 
-from bridge.door import Health, Posted
+from bridge.door import Failures, Health, Posted
 from bridge.http.app import create_app
 from bridge.messages import Answer, ConnectRequest, Provider, UserMessage
 from bridge.records import ContextEntry
@@ -45,6 +46,7 @@ class RecordingDoor:
         self.answer = Answer("ok")
         self.entries: list[ContextEntry] = []
         self.state = Health(ready=True, durability="embedded", open_chats=3)
+        self.failures = Counter[str]()
         self.failure: Exception | None = None
         self.fails_after = 0
 
@@ -69,6 +71,11 @@ class RecordingDoor:
     def context(self, user_id: str) -> list[ContextEntry]:
         self._maybe_fail()
         return [entry for entry in self.entries if entry.user_id == user_id]
+
+    def count_failure(self, name: str, *, window_s: float) -> Failures:
+        self._maybe_fail()
+        self.failures[name] += 1
+        return Failures(self.failures[name], window_s)
 
     def register_webhook(self, provider: Provider) -> None:
         self._asked(("register", provider))

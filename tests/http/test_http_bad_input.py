@@ -12,7 +12,8 @@ from bridge.door import Health
 from bridge.http.operations import OPERATIONS
 
 LIMIT = 3 * 1024 * 1024
-DEEP = 100_000
+WEBHOOK_LIMIT = 256 * 1024
+DEEP = 25_000
 UNREADABLE = [
     pytest.param(b"", id="nothing"),
     pytest.param(b"hello", id="no JSON"),
@@ -50,14 +51,16 @@ def test_an_unreadable_body_is_400(client: FrontDoorClient, door: RecordingDoor,
     assert (door.posted, door.asked) == ([], [])
 
 
-@pytest.mark.parametrize("path", ["/v1/chats/connect", "/v1/integrations/whatsapp/webhook"])
-def test_a_body_over_the_limit_is_413(client: FrontDoorClient, path: str) -> None:
-    result = client.simulate_post(path, body=b" " * (LIMIT + 1), headers=client.bearer())
-    assert refusal(result) == (413, f"the body is larger than {LIMIT} bytes")
+@pytest.mark.parametrize(
+    ("path", "limit"), [("/v1/chats/connect", LIMIT), ("/v1/integrations/whatsapp/webhook", WEBHOOK_LIMIT)]
+)
+def test_a_body_over_the_limit_is_413(client: FrontDoorClient, path: str, limit: int) -> None:
+    result = client.simulate_post(path, body=b" " * (limit + 1), headers=client.bearer())
+    assert refusal(result) == (413, f"the body is larger than {limit} bytes")
 
 
 def test_the_limit_is_a_setting_and_itself_allowed(door: RecordingDoor) -> None:
-    client = FrontDoorClient(door, body_limit=2048)
+    client = FrontDoorClient(door, webhook_body_limit=2048)
     body = b'{"type": "status"}'
     path = "/v1/integrations/whatsapp/webhook"
     assert client.simulate_post(path, body=body.ljust(2048)).status_code == 200

@@ -291,3 +291,15 @@ def test_an_unknown_provider_is_not_registered(
     result = client.simulate_request(method, f"/v1/integrations/webhook/{verb}/telegram", headers=client.bearer())
     assert refusal(result)[0] == 400
     assert door.asked == []
+
+
+def test_no_error_puts_a_phone_number_into_the_log(
+    client: FrontDoorClient, door: RecordingDoor, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = client.bearer()
+    for error in (StoreUnavailable("down"), ValueError("a fault of the bridge")):
+        door.fail(error)
+        assert client.simulate_delete(f"/v1/chat/finish/{WHATSAPP['userID']}", headers=headers).status_code >= 500
+    messages = [record.getMessage() for record in caplog.records]
+    assert [message for message in messages if "/v1/chat/finish/{user_id}" in message] == messages
+    assert not [message for message in messages if WHATSAPP["userID"] in message]

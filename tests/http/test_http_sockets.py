@@ -21,7 +21,7 @@ LIMIT = 100_000
 
 @pytest.fixture
 def address(door: RecordingDoor) -> Iterator[tuple[str, int]]:
-    server = WSGIServer(("127.0.0.1", 0), create_app(door, settings(body_limit=LIMIT)), log=None)
+    server = WSGIServer(("127.0.0.1", 0), create_app(door, settings(webhook_body_limit=LIMIT)), log=None)
     server.start()
     yield "127.0.0.1", server.server_port
     server.stop(timeout=1)

@@ -137,6 +137,11 @@ def test_the_secrets_of_the_settings_are_known_by_value() -> None:
     assert redact("sent sandbox-security-token and yalo-password") == "sent *** and ***"
 
 
+def test_gunicorn_stays_above_debug_where_it_would_write_paths() -> None:
+    settings = load_settings(sandbox_environ("http://127.0.0.1:9", log_level="DEBUG"))
+    assert logging_config(settings)["loggers"]["gunicorn.error"]["level"] == "INFO"
+
+
 def test_escape_leaves_ordinary_text_alone() -> None:
     assert escape("¿Qué tal, señor?") == "¿Qué tal, señor?"
 

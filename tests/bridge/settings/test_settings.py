@@ -81,6 +81,7 @@ DEFAULTS = {
     "sleep_long_polling_s": 3.0,
     "kafka_host": "",
     "body_limit": 3 * 1024 * 1024,
+    "webhook_body_limit": 256 * 1024,
     "token_ttl": 86_400.0,
     "partitions": 64,
     "mailbox_limit": 1000,
