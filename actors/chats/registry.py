@@ -34,7 +34,7 @@ log = logging.getLogger("bridge.registry")
 FEW = 10
 FAILURES_ALLOWED = 3
 FAILURES_WINDOW_S = 60.0
-# The desk may take a moment to notice that the poll of the one who fell is gone.
+# The desk may take a moment to notice that the poll of the failed interconnection is gone.
 RESTARTED_POLL_DELAY_S = 1.0
 
 
@@ -52,14 +52,15 @@ class Child:
 class InterconnectionRegistry(BridgeActor):
     """Replaces the interconnection map.
 
-    The feed tells me entries, the ownership tells me partitions gained and lost, interconnections tell me when they are
-    idle, at rest or fallen. I tell interconnections their entries. I own the map, and alone create and stop them; I do
-    no I/O.
+    The inbox tells me entries, the ownership tells me partitions gained and lost, interconnections tell me when they
+    are idle, drained or have failed. I tell interconnections their entries. I own the map, and only I create and stop
+    them. I do no I/O.
     """
 
-    def __init__(self, start: Callable[..., Ref]) -> None:
+    def __init__(self, start: Callable[..., Ref], *, restarted_poll_delay_s: float = RESTARTED_POLL_DELAY_S) -> None:
         super().__init__()
         self._start = start
+        self._restarted_poll_delay_s = restarted_poll_delay_s
         self._children: dict[str, Child] = {}
         self._leases: dict[int, Lease] = {}
         self._failures: dict[str, deque[float]] = defaultdict(deque)
@@ -82,11 +83,11 @@ class InterconnectionRegistry(BridgeActor):
         user_id = entry.event.user_id
         lease = self._leases.get(entry.partition)
         if lease is None or not lease.held:
-            # It stays pending in the inbox, for the owner that comes next.
+            # It stays in the inbox, for the next owner.
             return
         if user_id in self._quarantined:
-            # Its chat is on record: one begun anew beside it would be a second one.
-            log.warning("entry %s waits for a chat that is parked", entry.entry_id)
+            # Its chat is still on record, so no second chat may begin.
+            log.warning("entry %s waits for a chat that is quarantined", entry.entry_id)
             return
         child = self._children.get(user_id) or self._start_child(user_id, lease)
         child.entries += 1
@@ -110,7 +111,7 @@ class InterconnectionRegistry(BridgeActor):
 
     def _let_go(self, idle: Idle) -> None:
         child = self._children.get(idle.user_id)
-        # Entries that are on their way to it keep it: it will say again that it is idle.
+        # Entries that were told to it meanwhile keep it: it will tell again that it is idle.
         if child is not None and child.entries == idle.entries:
             del self._children[idle.user_id]
             child.ref.stop(block=False)
@@ -118,7 +119,7 @@ class InterconnectionRegistry(BridgeActor):
     def _gain(self, gained: PartitionGained) -> None:
         self._leases[gained.lease.partition] = gained.lease
         for record in gained.records:
-            # Many polls would else begin in the same instant.
+            # Otherwise many polls would begin in the same instant.
             jitter_s = random.uniform(0, len(gained.records) / 500) if len(gained.records) > FEW else 0.0
             self._start_child(
                 record.request.user_id,
@@ -161,7 +162,7 @@ class InterconnectionRegistry(BridgeActor):
         self._drains = [drain for drain in self._drains if not drain[1].is_set()]
 
     def _restart(self, failed: Failed) -> None:
-        """Starts a fallen interconnection anew from its record, unless it falls again and again."""
+        """Starts a new interconnection from the record. A chat that fails again and again is ended instead."""
         child = self._children.pop(failed.user_id, None)
         if child is None:
             return
@@ -170,20 +171,20 @@ class InterconnectionRegistry(BridgeActor):
         lease = self._leases.get(child.partition)
         if lease is None:
             return
-        falls = self._failures[failed.user_id]
-        falls.append(time.monotonic())
-        while falls[0] < time.monotonic() - FAILURES_WINDOW_S:
-            falls.popleft()
-        if len(falls) > FAILURES_ALLOWED + 1:
-            log.critical("a chat could not even be ended: it stays as it is on record: %s", failed.reason)
+        failures = self._failures[failed.user_id]
+        failures.append(time.monotonic())
+        while failures[0] < time.monotonic() - FAILURES_WINDOW_S:
+            failures.popleft()
+        if len(failures) > FAILURES_ALLOWED + 1:
+            log.critical("a chat could not even be ended: it stays on record as it is: %s", failed.reason)
             self._quarantined[failed.user_id] = child.partition
             return
-        if len(falls) > FAILURES_ALLOWED:
-            log.critical("an interconnection fell %d times, so its chat is ended: %s", len(falls), failed.reason)
+        if len(failures) > FAILURES_ALLOWED:
+            log.critical("an interconnection failed %d times, so its chat is ended: %s", len(failures), failed.reason)
             self._quarantines += 1
-        quarantine = failed.reason if len(falls) > FAILURES_ALLOWED else ""
+        quarantine = failed.reason if len(failures) > FAILURES_ALLOWED else ""
         self._start_child(
-            failed.user_id, lease, first_poll_delay_s=RESTARTED_POLL_DELAY_S, reload=True, quarantine=quarantine
+            failed.user_id, lease, first_poll_delay_s=self._restarted_poll_delay_s, reload=True, quarantine=quarantine
         )
 
     def _snapshot(self) -> dict[str, Any]:
@@ -191,6 +192,6 @@ class InterconnectionRegistry(BridgeActor):
         return {
             "interconnections": len(refs),
             "mailbox": mailbox_length(self),
-            "parked": self._quarantines,
+            "quarantined": self._quarantines,
             "refs": refs,
         }

@@ -17,7 +17,7 @@ class ChatPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     A caller waits `connect_s` for a chat. 0 switches off `max_wait_s` and `queue_update_interval_s`. `overlap_pause_s`
     is the pause after a poll that met another poll of the same session. `retries` are further tries of a text or a bot
-    state that was refused.
+    state that was refused. `retry_base_s` is the longest pause before the first further try; it doubles with each one.
     """
 
     texts: Texts
@@ -31,6 +31,7 @@ class ChatPolicy(msgspec.Struct, frozen=True, kw_only=True):
     file_s: float = 60.0
     overlap_pause_s: float = 3.0
     retries: int = 2
+    retry_base_s: float = 0.5
 
     @property
     def opening_s(self) -> float:

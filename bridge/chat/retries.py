@@ -57,7 +57,7 @@ def after_failure(attempt: Attempt, error: BridgeError, policy: ChatPolicy, *, n
     if _may_pass(command, error) and spent_s + pause_s < limit_s:
         return RetryDecision(pause_s)
     if terms.insisted and attempt.tries <= policy.retries:
-        return RetryDecision(backoff_s(attempt.tries, base_s=1.0))
+        return RetryDecision(backoff_s(attempt.tries, base_s=2 * policy.retry_base_s))
     return RetryDecision(None, command.given_up(error, attempt.tries))
 
 
@@ -65,7 +65,7 @@ def _pause_s(attempt: Attempt, error: BridgeError, policy: ChatPolicy) -> float:
     if isinstance(error, DeskError) and error.verdict == "busy":
         return policy.overlap_pause_s
     asked_s = error.retry_after_s if isinstance(error, RemoteUnavailable) else None
-    return max(backoff_s(attempt.tries), asked_s or 0.0)
+    return max(backoff_s(attempt.tries, base_s=policy.retry_base_s), asked_s or 0.0)
 
 
 def _may_pass(command: Command, error: BridgeError) -> bool:

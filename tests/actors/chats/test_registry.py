@@ -1,4 +1,4 @@
-"""The registry: which interconnection serves which user; let go, raised again, parked, brought to rest."""
+"""The registry: which interconnection serves which user; let go, restarted, quarantined, drained."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ class Office:
 
     def drains(self, *partitions: int, within_s: float = 5.0) -> Event:
         asked = DrainPartitions(partitions, time.monotonic() + within_s)
-        at_rest: Event = self.ref.ask(asked, timeout=5)
-        return at_rest
+        drained: Event = self.ref.ask(asked, timeout=5)
+        return drained
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_an_entry_is_left_when_the_lease_is_past_its_deadline(office: Office) ->
 # --- letting go -------------------------------------------------------------------------------------------------------
 
 
-def test_one_who_is_idle_is_let_go_and_the_next_entry_starts_another(office: Office) -> None:
+def test_an_idle_interconnection_is_let_go_and_the_next_entry_starts_another(office: Office) -> None:
     office.gains(1)
     office.entry("ana", "1")
     office.handled()
@@ -159,7 +159,7 @@ def test_one_who_is_idle_is_let_go_and_the_next_entry_starts_another(office: Off
     assert [one.texts for one in office.of("ana")] == [["1"], ["2"]]
 
 
-def test_one_to_whom_an_entry_is_on_its_way_is_kept(office: Office) -> None:
+def test_an_interconnection_that_was_told_another_entry_meanwhile_is_kept(office: Office) -> None:
     office.gains(1)
     office.entry("ana", "1")
     office.entry("ana", "2")
@@ -176,22 +176,22 @@ def test_a_restored_chat_that_ends_without_an_entry_is_let_go(office: Office) ->
     assert not office.started[0].alive
 
 
-def test_idle_of_somebody_unknown_changes_nothing(office: Office) -> None:
+def test_idle_of_an_unknown_user_changes_nothing(office: Office) -> None:
     office.gains(1)
     office.told(Idle("nobody", 0))
     assert office.ref.is_alive()
 
 
-# --- falling ----------------------------------------------------------------------------------------------------------
+# --- failing ----------------------------------------------------------------------------------------------------------
 
 
-def test_one_who_fell_is_raised_again_from_the_record(office: Office) -> None:
+def test_a_failed_interconnection_is_restarted_from_the_record(office: Office) -> None:
     lease = office.gains(1, chat_record("ana"))
     office.told(Failed("ana", "KeyError on Entry"))
     first, second = office.of("ana")
     assert not first.alive
     assert (second.heard[0], second.lease) == (Resume(reload=True), lease)
-    assert second.first_poll_delay_s >= 1.0, "the poll of the one who fell may still be held"
+    assert second.first_poll_delay_s >= 1.0, "the poll of the failed one may still be held"
     office.entry("ana", "later")
     office.handled()
     assert (first.texts, second.texts) == ([], ["later"])
@@ -199,36 +199,36 @@ def test_one_who_fell_is_raised_again_from_the_record(office: Office) -> None:
     assert not second.alive
 
 
-def fall(office: Office, times: int) -> None:
+def fail(office: Office, times: int) -> None:
     for _ in range(times):
         office.told(Failed("ana", "KeyError on Entry"))
 
 
-def test_one_who_falls_more_than_three_times_in_a_minute_is_raised_to_end_the_chat(
+def test_a_chat_that_fails_more_than_three_times_in_a_minute_is_restarted_to_be_ended(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
     office.gains(1, chat_record("ana"), chat_record("luis"))
-    fall(office, FAILURES_ALLOWED)
-    raised = [one.heard.of(Resume) for one in office.of("ana")[1:]]
-    assert raised == [[Resume(reload=True)]] * 3
-    fall(office, 1)
+    fail(office, FAILURES_ALLOWED)
+    restarted = [one.heard.of(Resume) for one in office.of("ana")[1:]]
+    assert restarted == [[Resume(reload=True)]] * 3
+    fail(office, 1)
     assert office.of("ana")[-1].heard.of(Resume) == [Resume(reload=True, quarantine="KeyError on Entry")]
     assert [one.alive for one in office.of("ana")] == [False] * 4 + [True]
-    assert "fell 4 times, so its chat is ended: KeyError on Entry" in caplog.text
+    assert "failed 4 times, so its chat is ended: KeyError on Entry" in caplog.text
     assert office.of("luis")[0].alive
     snapshot: Any = office.ref.ask(Snapshot(), timeout=5)
-    assert snapshot["parked"] == 1
+    assert snapshot["quarantined"] == 1
 
 
-def test_one_who_falls_even_then_is_not_raised_again(office: Office) -> None:
+def test_a_chat_that_fails_even_then_is_quarantined(office: Office) -> None:
     office.gains(1, chat_record("ana"))
-    fall(office, FAILURES_ALLOWED + 2)
+    fail(office, FAILURES_ALLOWED + 2)
     assert [one.alive for one in office.of("ana")] == [False] * 5
 
 
-def test_nobody_begins_a_second_chat_for_one_who_is_not_raised_again(office: Office) -> None:
+def test_no_second_chat_begins_for_a_user_whose_chat_is_quarantined(office: Office) -> None:
     office.gains(1, chat_record("ana"))
-    fall(office, FAILURES_ALLOWED + 2)
+    fail(office, FAILURES_ALLOWED + 2)
     office.entry("ana", "is anybody there?")
     office.entry("luis", "hola")
     office.handled()
@@ -236,9 +236,9 @@ def test_nobody_begins_a_second_chat_for_one_who_is_not_raised_again(office: Off
     assert office.of("luis")[0].texts == ["hola"]
 
 
-def test_one_who_is_not_raised_again_is_tried_by_the_next_owner(office: Office) -> None:
+def test_a_quarantined_chat_is_tried_by_the_next_owner(office: Office) -> None:
     office.gains(1, chat_record("ana"))
-    fall(office, FAILURES_ALLOWED + 2)
+    fail(office, FAILURES_ALLOWED + 2)
     office.told(PartitionLost(1))
     office.gains(1, chat_record("ana"))
     office.entry("ana", "again")
@@ -247,7 +247,7 @@ def test_one_who_is_not_raised_again_is_tried_by_the_next_owner(office: Office) 
     assert office.of("ana")[-1].texts == ["again"]
 
 
-def test_falls_long_apart_park_nobody(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_long_apart_quarantine_no_chat(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     class Clock:
         now_s = time.monotonic()
 
@@ -264,7 +264,7 @@ def test_falls_long_apart_park_nobody(office: Office, monkeypatch: pytest.Monkey
     assert len(office.of("ana")) == 3 * FAILURES_ALLOWED + 1
 
 
-def test_nobody_is_raised_on_a_partition_that_is_lost(office: Office) -> None:
+def test_no_chat_is_restarted_on_a_partition_that_is_lost(office: Office) -> None:
     office.gains(1, chat_record("ana"))
     office.told(PartitionLost(1))
     office.told(Failed("ana", "KeyError on Entry"))
@@ -288,13 +288,13 @@ def test_losing_a_partition_stops_its_chats_and_no_others(office: Office) -> Non
 def test_draining_waits_for_all_and_for_no_others(office: Office) -> None:
     office.gains(1, chat_record("ana"), chat_record("luis"))
     office.gains(2, chat_record("eva"))
-    at_rest = office.drains(1)
+    drained = office.drains(1)
     office.handled()
     assert [bool(one.heard.of(Drain)) for one in office.started] == [True, True, False]
     office.told(Drained("ana"))
-    assert not at_rest.is_set()
+    assert not drained.is_set()
     office.told(Drained("luis"))
-    assert at_rest.is_set()
+    assert drained.is_set()
 
 
 def test_an_entry_that_comes_while_it_drains_is_left_for_the_next_owner(office: Office) -> None:
@@ -307,7 +307,7 @@ def test_an_entry_that_comes_while_it_drains_is_left_for_the_next_owner(office: 
     assert office.started[0].texts == []
 
 
-def test_nothing_to_drain_is_at_rest_at_once(office: Office) -> None:
+def test_nothing_to_drain_is_drained_at_once(office: Office) -> None:
     office.gains(1)
     assert office.drains(1).is_set()
     assert office.drains().is_set()
@@ -320,12 +320,12 @@ def test_draining_does_not_wait_past_its_deadline(office: Office) -> None:
     assert 0.1 <= time.monotonic() - began_s < 4
 
 
-@pytest.mark.parametrize("end", [Failed("ana", "KeyError on Entry"), PartitionLost(1)], ids=["fallen", "lost"])
-def test_draining_does_not_wait_for_one_who_is_gone(office: Office, end: Any) -> None:
+@pytest.mark.parametrize("end", [Failed("ana", "KeyError on Entry"), PartitionLost(1)], ids=["failed", "lost"])
+def test_draining_does_not_wait_for_a_chat_that_is_gone(office: Office, end: Any) -> None:
     office.gains(1, chat_record("ana"))
-    at_rest = office.drains(1)
+    drained = office.drains(1)
     office.told(end)
-    assert at_rest.is_set()
+    assert drained.is_set()
     assert [one.alive for one in office.started] == [False]
 
 
@@ -353,7 +353,7 @@ def test_a_partition_may_come_back_after_it_was_drained(office: Office) -> None:
 # --- being asked ------------------------------------------------------------------------------------------------------
 
 
-def test_it_says_whom_it_has(office: Office) -> None:
+def test_a_snapshot_names_the_interconnections(office: Office) -> None:
     office.gains(1, chat_record("ana"), chat_record("luis"))
     snapshot: Any = office.ref.ask(Snapshot(), timeout=5)
     assert snapshot["interconnections"] == 2
@@ -375,11 +375,11 @@ def test_an_interconnection_that_cannot_be_started_stops_nobody_else(caplog: pyt
 
 def test_thousands_are_drained_and_lost_quickly(office: Office) -> None:
     office.gains(1, *(chat_record(f"user-{number}") for number in range(2000)))
-    at_rest = office.drains(1)
+    drained = office.drains(1)
     began_s = time.monotonic()
     for number in range(2000):
         office.ref.tell(Drained(f"user-{number}"))
-    assert at_rest.wait(timeout=20)
+    assert drained.wait(timeout=20)
     office.told(PartitionLost(1))
     assert time.monotonic() - began_s < 10
     wait_for(lambda: not any(one.alive for one in office.started))

@@ -123,6 +123,9 @@ def left(word: str = "restart") -> LeaveRequested:
 CONNECT = ConnectRequested(REQUEST, CALLER)
 FINISH = FinishRequested(USER, FINISHER)
 
+BEFORE = ContextEntry(user_id=USER, client="shop", timestamp=1, text="hola", sender="user", ttl="")
+REQUESTED = changed(SESSION, sequence=1)
+
 
 class Stage:
     """A chat, its clock, and what it has asked for and not been answered."""
@@ -257,3 +260,7 @@ class Stage:
 
 def texts_of(deliveries: list[Delivery]) -> list[str]:
     return [delivery.text for delivery in deliveries]
+
+
+def kinds(commands: dict[Lane, Command]) -> dict[Lane, type[Any]]:
+    return {lane: type(command) for lane, command in commands.items()}
