@@ -5,6 +5,7 @@ A command is carried out only after the commit that owes it; each lane carries o
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import Literal
 
@@ -213,7 +214,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     `limit` ends its tries, counted from `since`: now, or since the chat was opened, or since the delivery was owed.
     `paced` commands obey the rate limit of their pool. `repeatable` says whether the remote drops a repeat of the same
     command; where it does not, a repeat may have its effect twice. `insisted` commands are tried again although they
-    were refused, MAX_RETRIES times. `jitter_s` is the longest random delay before the first try.
+    were refused, MAX_RETRIES times. `jitter_s` is the longest random delay before the first try. `longest_pause_s` is
+    the longest pause between two tries, whatever the remote asks for.
     """
 
     lane: Lane
@@ -224,6 +226,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     repeatable: bool = True
     insisted: bool = False
     jitter_s: float = 0.0
+    longest_pause_s: float = math.inf
 
 
 # One row a command. OpenCase looks for its case first (`again`). The desk drops a repeated number (SendToAgent).
@@ -232,11 +235,12 @@ TERMS: dict[type[Command], Terms] = {
     OpenCase: Terms(lane=Lane.DESK, pool=Pool.RECORDS, limit=Limit.CONNECT, since="opened"),
     OpenSession: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.CONNECT, since="opened"),
     RequestChat: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.CONNECT, since="opened"),
-    Poll: Terms(lane=Lane.POLL, pool=Pool.NONE, limit=Limit.SESSION),
+    # A session that is not polled for about 45 s expires, so no Retry-After may delay a poll or a repair for long.
+    Poll: Terms(lane=Lane.POLL, pool=Pool.NONE, limit=Limit.SESSION, longest_pause_s=5.0),
     SendToAgent: Terms(lane=Lane.DESK, pool=Pool.DESK, limit=Limit.DELIVERY, paced=True),
     AttachFile: Terms(lane=Lane.DESK, pool=Pool.FILES, limit=Limit.FILE, repeatable=False),
     # When the desk moves, it moves all its sessions at once. The jitter spreads their repairs.
-    RepairSession: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.SESSION, jitter_s=0.5),
+    RepairSession: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.SESSION, jitter_s=0.5, longest_pause_s=5.0),
     LeaveDesk: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.LEAVE),
     # WhatsApp drops a repeated id. A text to Messenger carries no id.
     SendToUser: Terms(

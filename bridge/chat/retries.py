@@ -51,7 +51,7 @@ def after_failure(attempt: Attempt, error: BridgeError, policy: ChatPolicy, *, n
     events = _about_session(command, error, now_ms) if isinstance(error, DeskError) else None
     if events is not None:
         return RetryDecision(None, events)
-    pause_s = _pause_s(attempt, error, policy)
+    pause_s = min(_pause_s(attempt, error, policy), terms.longest_pause_s)
     spent_s = (now_ms - attempt.since_ms) / 1000
     limit_s = LAST_WORDS_S if is_gone(error) else policy.limit_s(terms.limit)
     if _may_pass(command, error) and spent_s + pause_s < limit_s:

@@ -70,7 +70,7 @@ class Talk:
             self.ref.tell(Resume())
 
     def send(self, request: Request) -> None:
-        at_desk = TERMS[type(request.command)].pool is Pool.DESK
+        at_desk = TERMS[type(request.command)].pool in (Pool.DESK, Pool.CONTROL)
         gevent.spawn(carry_out, self.desk.serve if at_desk else self.others.serve, request)
 
     def happens(self, event: InboxEvent) -> None:

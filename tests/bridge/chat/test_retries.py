@@ -112,8 +112,16 @@ def test_tries_come_ever_more_slowly_up_to_half_a_minute() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=name)
-def test_a_neighbour_that_names_a_time_is_left_alone_until_then(command: Command) -> None:
-    assert follows(command, RemoteUnavailable("busy", status=429, retry_after_s=8.0)).again_in_s == 8.0
+def test_a_remote_that_names_a_time_is_left_alone_until_then(command: Command) -> None:
+    assert follows(command, RemoteUnavailable("busy", status=429, retry_after_s=4.0)).again_in_s == 4.0
+
+
+@pytest.mark.parametrize("command", [POLL, REPAIR], ids=name)
+@pytest.mark.parametrize("asked_s", [46.0, 120.0, 300.0])
+def test_no_retry_after_lets_a_session_expire(command: Command, asked_s: float) -> None:
+    busy = RemoteUnavailable("busy", status=502, retry_after_s=asked_s)
+    assert follows(command, busy) == RetryDecision(5.0)
+    assert follows(command, busy, tries=9, spent_s=100.0) == RetryDecision(5.0)
 
 
 @pytest.mark.parametrize("command", CONNECTING, ids=name)
