@@ -9,11 +9,17 @@ import msgspec
 
 from bridge.errors import PayloadError
 
-USER_ID_PATTERN = "^[A-Za-z0-9+][A-Za-z0-9+@._-]{0,127}$"
+USER_ID_PATTERN = "^[A-Za-z0-9+][A-Za-z0-9+@._:-]{0,127}$"
 SLUG_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
-MessageId = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
-Timestamp = int | float | str | None
+# Characters of the longest text that a webhook may bring: at most 64 KiB as UTF-8, four times what WhatsApp allows.
+LONGEST_TEXT = 16_384
+LongText = Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)]
+Title = Annotated[str, msgspec.Meta(max_length=1024)]
+ShortText = Annotated[str, msgspec.Meta(max_length=255)]
+FileUrl = Annotated[str, msgspec.Meta(max_length=4096)]
+MessageId = Annotated[str, msgspec.Meta(max_length=512)]
+Timestamp = int | float | ShortText | None
 
 EARLIEST_MS = 1_000_000_000_000
 SECONDS_END = 100_000_000_000
@@ -46,7 +52,7 @@ def checked_user_id(given: str) -> str:
     """The id, if all its characters are safe in a key, a path and a log. Raises PayloadError."""
     if _user_id.fullmatch(given):
         return given
-    raise PayloadError("the user id must have 1 to 128 letters, digits or one of + @ . _ -")
+    raise PayloadError("the user id must have 1 to 128 letters, digits or one of + @ . _ : -")
 
 
 def moment_ms(given: Timestamp, now_ms: int) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import falcon
 
 from bridge.channels.channel import Challenge, Channel, Channels, Header, Received
 from bridge.door import Door
-from bridge.errors import PayloadError
+from bridge.errors import PayloadError, StoreError, StoreUnavailable
 from bridge.http.answers import Done, say
 from bridge.http.bodies import read_body
 from bridge.messages import UserMessage
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 PATH = "/v1/integrations/{provider}/webhook"
 MALFORMED = "invalid pauload received : error decode body request"
 BAD_SIGNATURE = "Invalid signature."
+# Kinds are partly a sender's words, so they are bounded, too.
+MOST_KINDS = 100
+MOST_SHOWN = 5
 
 
 def webhook_routes(door: Door, channels: Channels, settings: Settings) -> dict[str, object]:
@@ -32,6 +35,44 @@ def _resource(door: Door, channel: Channel, settings: Settings) -> object:
     if channel.challenge is None:
         return WebhookResource(door, channel, settings)
     return ChallengedWebhookResource(door, channel, settings, challenge=channel.challenge)
+
+
+class WebhookLog:
+    """What an operator reads of one channel's webhooks: at most one line a request, and no text that anybody wrote."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._known_kinds: set[str] = set()
+        self._warned = False
+
+    def bad_signature(self) -> None:
+        """The first refusal is an error that says what is expected: every user may be unheard because of it."""
+        level, self._warned = (logging.INFO if self._warned else logging.ERROR), True
+        log.log(
+            level,
+            "a %s webhook was refused: it is not signed. INTEGRATIONS_SIGNATURE is expected as %s",
+            self._channel.provider,
+            self._channel.signature_headers,
+        )
+
+    def left_out(self, received: Received) -> None:
+        """What could not be taken, each time; what says nothing, once a kind."""
+        fresh = {kind: count for kind, count in received.silent.items() if self._is_news(kind)}
+        if received.refused or fresh:
+            level = logging.WARNING if received.refused else logging.INFO
+            left_out = _counted({**received.refused, **fresh})
+            log.log(level, "a %s webhook holds what was left out: %s", self._channel.provider, left_out)
+
+    def _is_news(self, kind: str) -> bool:
+        if kind in self._known_kinds or len(self._known_kinds) >= MOST_KINDS:
+            return False
+        self._known_kinds.add(kind)
+        return True
+
+
+def _counted(kinds: Mapping[str, int]) -> str:
+    shown = [f"{count} x {kind}" for kind, count in list(kinds.items())[:MOST_SHOWN]]
+    return ", ".join([*shown, "…"] if len(kinds) > MOST_SHOWN else shown)
 
 
 class LeaveWords:
@@ -54,11 +95,12 @@ class WebhookResource:
         self._channel = channel
         self._leave_words = LeaveWords(settings)
         self._body_limit = settings.webhook_body_limit
+        self._log = WebhookLog(channel)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """200 once everything is stored; 503 when a part could not be: then the sender repeats the whole."""
         received = self._read(self._verified_body(req))
-        self._report(received)
+        self._log.left_out(received)
         self._store(received.messages)
         say(resp, Done("insert success"))
 
@@ -68,6 +110,7 @@ class WebhookResource:
             body = read_body(req, self._body_limit)
             if self._channel.verify(header, body):
                 return body
+        self._log.bad_signature()
         raise falcon.HTTPForbidden(description=BAD_SIGNATURE)
 
     def _read(self, body: bytes) -> Received:
@@ -77,14 +120,23 @@ class WebhookResource:
             log.warning("a webhook of %d bytes was not understood: %.200s", len(body), error)
             raise PayloadError(MALFORMED) from error
 
-    def _report(self, received: Received) -> None:
-        if received.silent:
-            kinds = ", ".join(f"{count} x {kind}" for kind, count in received.silent.items())
-            log.info("a %s webhook holds what says nothing: %s", self._channel.provider, kinds)
-
     def _store(self, messages: Iterable[UserMessage]) -> None:
+        """Stores what can be stored, in each user's order, and raises the first fault only then.
+
+        A store out of reach ends it at once: every further message would wait for it as long.
+        """
+        refused: dict[str, StoreError] = {}
         for message in messages:
-            self._door.post(message, leave=self._leave_words.heard_in(message))
+            if message.user_id in refused:
+                continue
+            try:
+                self._door.post(message, leave=self._leave_words.heard_in(message))
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                refused[message.user_id] = error
+        if refused:
+            raise next(iter(refused.values()))
 
 
 class ChallengedWebhookResource(WebhookResource):

@@ -8,6 +8,7 @@ from typing import Any
 import falcon.testing
 
 from bridge.door import Failures, Health, Posted
+from bridge.errors import MailboxFull
 from bridge.http.app import create_app
 from bridge.messages import Answer, ConnectRequest, Provider, UserMessage
 from bridge.records import ContextEntry
@@ -49,6 +50,8 @@ class RecordingDoor:
         self.failures = Counter[str]()
         self.failure: Exception | None = None
         self.fails_after = 0
+        self.full_for: set[str] = set()
+        self.empties_after = 0
 
     def fail(self, error: Exception, *, after: int = 0) -> None:
         """From now on every call raises the error, but for the next `after`."""
@@ -56,6 +59,7 @@ class RecordingDoor:
 
     def post(self, message: UserMessage, *, leave: bool = False) -> Posted:
         self._maybe_fail()
+        self._maybe_full(message.user_id)
         if message.message_id in [earlier.message_id for earlier in self.posted]:
             return "repeat"
         self.posted.append(message)
@@ -90,6 +94,11 @@ class RecordingDoor:
         self._maybe_fail()
         self.asked.append(what)
         return self.answer
+
+    def _maybe_full(self, user_id: str) -> None:
+        if user_id in self.full_for and self.empties_after:
+            self.empties_after -= 1
+            raise MailboxFull("full")
 
     def _maybe_fail(self) -> None:
         if self.failure is not None:

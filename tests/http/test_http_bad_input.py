@@ -26,19 +26,23 @@ UNREADABLE = [
     pytest.param(b'{"type": "text", "x": "\xff"}', id="no UTF-8"),
     pytest.param(b'{"type": "text", "x": "\xed\xa0\x80"}', id="a surrogate in UTF-8"),
     pytest.param('{"type": "text"}'.encode("utf-16"), id="UTF-16"),
-    pytest.param(b'{"type": "text", "x": "\\ud800"}', id="a lone surrogate"),
-    pytest.param(b'{"type": "text", "x": "\\udc00x"}', id="a lone low surrogate"),
     pytest.param(b'{"type": "text", "x": NaN}', id="NaN"),
     pytest.param(b'{"type": "text", "x": Infinity}', id="Infinity"),
     pytest.param(b"[" * DEEP, id="deep lists"),
     pytest.param(b'{"type":' * DEEP, id="deep objects"),
     pytest.param(b'{"type": "text", "x": ' + b"[" * DEEP + b"]" * DEEP + b"}", id="a deep unknown field"),
     pytest.param(b'{"extraData": ' + b'{"a":' * DEEP + b"1" + b"}" * DEEP + b"}", id="a deep known field"),
-    pytest.param(b'{"name": ' + b"9" * 5000 + b"}", id="5,000 digits"),
-    pytest.param(b'{"name": 1e999}', id="a number without end"),
     pytest.param(b'{"name": "a\nb"}', id="a bare line end"),
 ]
+# Well-formed JSON that only the API refuses: a webhook reads past it, or mends it.
+ODD_VALUES = [
+    pytest.param(b'{"name": ' + b"9" * 5000 + b"}", id="5,000 digits"),
+    pytest.param(b'{"name": 1e999}', id="a number without end"),
+    pytest.param(b'{"type": "text", "x": "\\ud800"}', id="a lone surrogate"),
+    pytest.param(b'{"type": "text", "x": "\\udc00x"}', id="a lone low surrogate"),
+]
 READERS = [operation.path for operation in OPERATIONS if operation.body]
+WEBHOOKS = [path for path in READERS if path.endswith("/webhook")]
 
 
 @pytest.mark.parametrize("path", READERS)
@@ -49,6 +53,18 @@ def test_an_unreadable_body_is_400(client: FrontDoorClient, door: RecordingDoor,
     assert status == 413 if path == "/v1/authenticate" and len(body) > 16_384 else status == 400
     assert sentence
     assert (door.posted, door.asked) == ([], [])
+
+
+@pytest.mark.parametrize("path", sorted({*READERS} - {*WEBHOOKS}))
+@pytest.mark.parametrize("body", ODD_VALUES)
+def test_an_odd_value_is_400(client: FrontDoorClient, path: str, body: bytes) -> None:
+    assert refusal(client.simulate_post(path, body=body, headers=client.bearer()))[0] == 400
+
+
+@pytest.mark.parametrize("path", WEBHOOKS)
+@pytest.mark.parametrize("body", ODD_VALUES)
+def test_an_odd_value_does_not_make_a_webhook_unreadable(client: FrontDoorClient, path: str, body: bytes) -> None:
+    assert client.simulate_post(path, body=body).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import Any
 
 import pytest
@@ -131,7 +133,32 @@ def test_a_pressed_button_says_its_title(client: FrontDoorClient, door: Recordin
     accepted(client, body({**pressed, "postback": {"title": "Asesor", "payload": "P", "mid": "m_p"}}))
     accepted(client, body({**pressed, "postback": {"title": "Asesor", "payload": "P"}}))
     accepted(client, body({**pressed, "postback": {"title": "Asesor", "payload": "P"}}))
-    assert heard(door) == [("m_p", "Asesor"), (f"postback:{USER}:1632348042261", "Asesor")]
+    assert [text for _, text in heard(door)] == ["Asesor", "Asesor"]
+    assert door.posted[0].message_id == "m_p"
+    assert door.posted[1].message_id.startswith("postback:")
+
+
+def test_a_second_press_without_an_id_or_a_time_is_no_repeat(client: FrontDoorClient, door: RecordingDoor) -> None:
+    pressed = {"sender": {"id": USER}, "recipient": {"id": PAGE}, "postback": {"title": "Asesor"}}
+    accepted(client, {"message": {"entry": [{"messaging": [pressed]}]}})
+    arrived_ms = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 == arrived_ms:
+        pass
+    accepted(client, {"message": {"entry": [{"messaging": [pressed]}]}})
+    assert [text for _, text in heard(door)] == ["Asesor", "Asesor"]
+
+
+def test_the_time_of_the_entry_tells_a_repeat_of_a_press(client: FrontDoorClient, door: RecordingDoor) -> None:
+    pressed = {"sender": {"id": USER}, "recipient": {"id": PAGE}, "postback": {"title": "Asesor"}}
+    for entry_time in (1632348042540, 1632348042540, 1632348099999):
+        accepted(client, {"message": {"entry": [{"time": entry_time, "messaging": [pressed]}]}})
+    assert [text for _, text in heard(door)] == ["Asesor", "Asesor"]
+
+
+def test_a_text_without_a_mid_is_heard_and_its_repeat_known(client: FrontDoorClient, door: RecordingDoor) -> None:
+    for text in ("Hola", "Hola", "¿Sí?"):
+        accepted(client, body(event({"text": text})))
+    assert [text for _, text in heard(door)] == ["Hola", "¿Sí?"]
 
 
 @pytest.mark.parametrize(
@@ -166,29 +193,108 @@ def test_a_leave_word_ends_the_chat(client: FrontDoorClient, door: RecordingDoor
     "delivery",
     [
         pytest.param({}, id="empty"),
-        pytest.param([], id="a list"),
         pytest.param({"message": None}, id="no delivery"),
         pytest.param({"message": {}}, id="no entries"),
-        pytest.param({"message": {"entry": {}}}, id="an object for entries"),
-        pytest.param(body(event({"text": "Hola"})), id="no mid"),
-        pytest.param(body(event({"mid": "", "text": "Hola"})), id="an empty mid"),
-        pytest.param(body(event({"mid": "m", "text": 7})), id="a number for a text"),
+        pytest.param({"message": {"entry": None}}, id="null entries"),
+        pytest.param({"message": {"entry": [{}]}}, id="an empty entry"),
         pytest.param(body(event({"mid": "m", "text": "x"}, sender=None)), id="from nobody"),
-        pytest.param(body(event({"mid": "m", "text": "x"}, sender={"id": "a b"})), id="from an odd id"),
+        pytest.param(body(event({"mid": "m", "text": "x"}, sender={"id": ""})), id="from an empty id"),
         pytest.param(body(event({"mid": "m", "text": "x"}, recipient=None), role="bot"), id="to nobody"),
-        pytest.param(body(event({"mid": "m", "attachments": {}})), id="an object for attachments"),
-        pytest.param(body(*[event({"mid": "m", "text": "x"})] * 1001), id="too many"),
     ],
 )
-def test_a_malformed_delivery_is_refused_whole(client: FrontDoorClient, door: RecordingDoor, delivery: Any) -> None:
+def test_a_delivery_that_says_nothing_is_200(client: FrontDoorClient, door: RecordingDoor, delivery: Any) -> None:
+    accepted(client, delivery)
+    assert door.posted == []
+
+
+@pytest.mark.parametrize(
+    "delivery",
+    [
+        pytest.param([], id="a list"),
+        pytest.param({"message": []}, id="a list for a delivery"),
+        pytest.param({"message": {"entry": {}}}, id="an object for entries"),
+        pytest.param(body(*[event({"mid": "m", "text": "x"})] * 1001), id="many events"),
+        pytest.param(body(*[event({"mid": "m", "attachments": [attached("image")] * 100})] * 10), id="many parts"),
+    ],
+)
+def test_what_is_no_delivery_is_refused_whole(client: FrontDoorClient, door: RecordingDoor, delivery: Any) -> None:
     assert refusal(client.simulate_post(PATH, json=delivery)) == MALFORMED
     assert door.posted == []
 
 
-def test_one_bad_event_refuses_the_whole_delivery(client: FrontDoorClient, door: RecordingDoor) -> None:
-    delivery = body(event({"mid": "a", "text": "1"}), event({"mid": "b", "text": "2"}, sender={"id": "a b"}))
-    assert refusal(client.simulate_post(PATH, json=delivery)) == MALFORMED
+ODD = [
+    pytest.param(event({"mid": "m", "text": 7}), id="a number for a text"),
+    pytest.param(event({"mid": "m", "text": "x" * 16_385}), id="a long text"),
+    pytest.param(event({"mid": "m" * 513, "text": "x"}), id="a long mid"),
+    pytest.param(event({"mid": "m", "text": "x"}, sender={"id": "a b"}), id="from an odd id"),
+    pytest.param(event({"mid": "m", "attachments": {}}), id="an object for attachments"),
+    pytest.param(event({"mid": "m", "attachments": [attached("image")] * 101}), id="many attachments"),
+    pytest.param(event({"mid": "m", "text": "x"}, timestamp={}), id="an object for a time"),
+    pytest.param({"sender": {"id": USER}, "postback": {"title": "x" * 1025}}, id="a long title"),
+    pytest.param("event", id="a text for an event"),
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_event_leaves_out_only_itself_and_is_counted(
+    client: FrontDoorClient, door: RecordingDoor, odd: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    accepted(client, body(event({"mid": "a", "text": "1"}), odd, odd, event({"mid": "b", "text": "2"})))
+    assert heard(door) == [("a", "1"), ("b", "2")]
+    [record] = caplog.records
+    assert (record.levelname, "2 x " in record.getMessage()) == ("WARNING", True)
+
+
+def test_an_entry_that_is_none_leaves_out_only_itself(client: FrontDoorClient, door: RecordingDoor) -> None:
+    delivery = body(event({"mid": "a", "text": "1"}))
+    delivery["message"]["entry"].insert(0, 7)
+    accepted(client, delivery)
+    assert heard(door) == [("a", "1")]
+
+
+def test_half_an_emoji_costs_nothing_but_itself(client: FrontDoorClient, door: RecordingDoor) -> None:
+    raw = json.dumps(body(event({"mid": "a", "text": "HALF 😀 BACKSLASH"}), event({"mid": "b", "text": "2"})))
+    raw = raw.replace("HALF", "\\ud83d").replace("BACKSLASH", "\\\\ud83d")
+    assert client.simulate_post(PATH, body=raw.encode()).status_code == 200
+    assert heard(door) == [("a", "\ufffd 😀 \\ud83d"), ("b", "2")]
+
+
+def test_an_odd_attachment_leaves_out_only_itself(client: FrontDoorClient, door: RecordingDoor) -> None:
+    files = [{"type": 7}, attached("image", "https://cdn.example/" + "x" * 4096), attached("image")]
+    accepted(client, body(event({"mid": "m", "text": "mira", "attachments": files})))
+    assert heard(door) == [("m", "mira"), ("m:2", "https://cdn.example/f")]
+
+
+def test_a_thousand_attachments_that_say_nothing_are_one_line_of_the_log(
+    client: FrontDoorClient, door: RecordingDoor, caplog: pytest.LogCaptureFixture
+) -> None:
+    silent = [event({"mid": f"m{number}", "attachments": [{"type": f"t{number}"}]}) for number in range(400)]
+    with caplog.at_level("INFO", "bridge.http.webhooks"):
+        accepted(client, body(*silent))
+    [record] = caplog.records
+    assert len(record.getMessage()) < 1000
     assert door.posted == []
+
+
+def test_keys_are_matched_in_any_case(client: FrontDoorClient, door: RecordingDoor) -> None:
+    said = {"Message": {"MID": "m", "TEXT": "Hola"}, "Sender": {"ID": PAGE}, "RECIPIENT": {"Id": USER}}
+    accepted(client, {"AuthorRole": "bot", "MESSAGE": {"Entry": [{"Messaging": [said]}]}})
+    assert [(one.user_id, one.sender, one.text) for one in door.posted] == [(USER, "bot", "Hola")]
+
+
+def test_a_full_chat_delays_only_its_own_user_and_keeps_the_order(client: FrontDoorClient, door: RecordingDoor) -> None:
+    other = {"id": "777"}
+    delivery = body(
+        event({"mid": "a", "text": "1"}),
+        event({"mid": "b", "text": "2"}, sender=other),
+        event({"mid": "c", "text": "3"}),
+    )
+    door.full_for.add(USER)
+    door.empties_after = 1
+    assert refusal(client.simulate_post(PATH, json=delivery))[0] == 503
+    assert heard(door) == [("b", "2")]
+    accepted(client, delivery)
+    assert heard(door) == [("b", "2"), ("a", "1"), ("c", "3")]
 
 
 def test_a_delivery_that_was_stored_in_part_is_completed_by_its_repeat(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 
 import pytest
 from front_door import FrontDoorClient, RecordingDoor, refusal
@@ -92,3 +93,29 @@ def test_the_headers_are_settings(door: RecordingDoor) -> None:
 
 def test_without_the_setting_nothing_is_asked(client: FrontDoorClient, door: RecordingDoor) -> None:
     assert deliver(client, {}) == (200, "")
+
+
+def test_the_first_refusal_names_the_headers_and_the_later_ones_do_not_flood_the_log(
+    guarded: FrontDoorClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "bridge.http.webhooks"):
+        for _ in range(3):
+            deliver(guarded, {"X-Yalo-Signature": "wrong"})
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO", "INFO"]
+    assert "X-Yalo-Signature" in caplog.text
+    assert "X-Hub-Signature-256" in caplog.text
+    assert SECRET not in caplog.text
+
+
+class Unreadable(io.BytesIO):
+    """A body that must not be asked for."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise AssertionError("the body was read")
+
+
+@pytest.mark.parametrize("plain", [None, "wrong"])
+def test_the_body_of_a_request_that_no_header_signs_is_not_read(guarded: FrontDoorClient, plain: str | None) -> None:
+    extras: dict[str, object] = {"wsgi.input": Unreadable(), "CONTENT_LENGTH": "1000"}
+    extras |= {"HTTP_X_YALO_SIGNATURE": plain} if plain else {}
+    assert refusal(guarded.simulate_post(WHATSAPP, extras=extras)) == FORBIDDEN

@@ -181,37 +181,93 @@ def test_a_repeat_is_200_and_has_no_second_effect(client: FrontDoorClient, door:
     assert len(door.posted) == 1
 
 
+NOTHING = [
+    pytest.param({}, id="empty"),
+    pytest.param({**TEXT, "type": ""}, id="an empty type"),
+    pytest.param({**TEXT, "type": None}, id="a null type"),
+    pytest.param({**TEXT, "from": ""}, id="from nobody"),
+    pytest.param({"type": "text", "id": "1", "text": {"body": "x"}}, id="no from"),
+    pytest.param({**TEXT, "text": {}}, id="no body"),
+    pytest.param({**TEXT, "text": {"body": None}}, id="a null body"),
+    pytest.param({**TEXT, "text": None}, id="a null text"),
+    pytest.param({**IMAGE, "image": {"caption": "x"}}, id="a file without a place"),
+    pytest.param({**IMAGE, "image": {"url": ""}}, id="a file at an empty place"),
+    pytest.param({**TEXT, "type": "image"}, id="an image without an image"),
+    pytest.param({**TEXT, "type": "location", "location": {"latitude": 1}}, id="half a place"),
+    pytest.param({**TEXT, "type": "interactive", "interactive": {"type": "nfm_reply"}}, id="no choice"),
+]
+
+
+@pytest.mark.parametrize("body", NOTHING)
+def test_a_delivery_that_says_nothing_is_200_and_logged_once_a_kind(
+    client: FrontDoorClient, door: RecordingDoor, body: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "bridge.http.webhooks"):
+        accepted(client, body)
+        accepted(client, body)
+    assert door.posted == []
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param({}, id="empty"),
         pytest.param([], id="a list"),
         pytest.param("text", id="a string"),
         pytest.param(None, id="null"),
-        pytest.param({**TEXT, "type": ""}, id="no type"),
         pytest.param({**TEXT, "type": 7}, id="a number for a type"),
         pytest.param({**TEXT, "id": ""}, id="no id"),
         pytest.param({**TEXT, "id": 7}, id="a number for an id"),
         pytest.param({**TEXT, "id": "x" * 513}, id="a long id"),
-        pytest.param({**TEXT, "from": ""}, id="from nobody"),
         pytest.param({**TEXT, "from": "a b"}, id="from an odd id"),
         pytest.param({**TEXT, "from": "52\n"}, id="from an id with a line end"),
+        pytest.param({**TEXT, "from": "5" * 129}, id="from a long id"),
         pytest.param({**TEXT, "to": "{p07}:x"}, id="to an odd id"),
         pytest.param({**TEXT, "text": "Hola"}, id="a bare text"),
-        pytest.param({**TEXT, "text": {}}, id="no body"),
         pytest.param({**TEXT, "text": {"body": 7}}, id="a number for a body"),
-        pytest.param({**TEXT, "text": None}, id="a null text"),
         pytest.param({**TEXT, "timestamp": [1]}, id="a list for a time"),
-        pytest.param({**IMAGE, "image": {"caption": "x"}}, id="a file without a place"),
-        pytest.param({**IMAGE, "image": {"url": ""}}, id="a file at an empty place"),
-        pytest.param({**TEXT, "type": "location", "location": {"latitude": 1}}, id="half a place"),
+        pytest.param({**TEXT, "text": {"body": "x" * 16_385}}, id="a long text"),
+        pytest.param({**IMAGE, "image": {"url": "https://x.example", "caption": "x" * 16_385}}, id="a long caption"),
+        pytest.param({**IMAGE, "image": {"url": "https://x.example/" + "x" * 4096}}, id="a long address"),
+        pytest.param({**IMAGE, "image": {"url": "https://x.example", "mimeType": "x" * 256}}, id="a long type"),
+        pytest.param({**TEXT, "type": "contacts", "contacts": [{}] * 101}, id="many contacts"),
     ],
 )
-def test_a_malformed_delivery_is_refused_in_the_documented_words(
+def test_a_message_that_cannot_be_taken_is_refused_in_the_documented_words(
     client: FrontDoorClient, door: RecordingDoor, body: Any
 ) -> None:
     assert refusal(deliver(client, body)) == MALFORMED
     assert door.posted == []
+
+
+def test_the_longest_text_is_taken(client: FrontDoorClient, door: RecordingDoor) -> None:
+    accepted(client, {**TEXT, "text": {"body": "ñ" * 16_384}})
+    assert len(door.posted[0].text) == 16_384
+
+
+def test_keys_are_matched_in_any_case(client: FrontDoorClient, door: RecordingDoor) -> None:
+    image = {"URL": "https://x.example", "MimeType": "image/png", "Caption": '"from": mira'}
+    accepted(
+        client, {"From": "52", "TO": "521", "ID": "1", "Type": "image", "TimeStamp": 1632367928574, "IMAGE": image}
+    )
+    media = Media(kind="image", url="https://x.example", mime_type="image/png", caption='"from": mira')
+    [said] = door.posted
+    assert (said.user_id, said.sender, said.sent_at_ms, said.media) == ("521", "bot", 1632367928574, media)
+
+
+def test_an_id_with_a_colon_is_taken(client: FrontDoorClient, door: RecordingDoor) -> None:
+    accepted(client, {**TEXT, "from": "wa:5215573735001"})
+    assert door.posted[0].user_id == "wa:5215573735001"
+
+
+def test_a_hundred_contacts_with_everything_become_one_bounded_text(
+    client: FrontDoorClient, door: RecordingDoor
+) -> None:
+    phones, emails = [{"phone": "5" * 255}] * 100, [{"email": "e" * 255}] * 100
+    contact = {"name": {"formatted_name": "A" * 200}, "phones": phones[:18], "emails": emails[:18]}
+    accepted(client, {**TEXT, "type": "contacts", "contacts": [contact] * 100})
+    assert len(door.posted[0].text) == 16_384
+    assert door.posted[0].text.endswith("…")
 
 
 @pytest.mark.parametrize(("error", "retry_after"), [(StoreUnavailable("x"), "5"), (MailboxFull("x"), "10")], ids=repr)

@@ -3,60 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, ClassVar, get_args
 
 import msgspec
 
 from bridge.channels.channel import Received
-from bridge.channels.descriptions import contacts_line, location_line, reaction_line, sticker_line
+from bridge.channels.descriptions import (
+    MOST_LISTED,
+    Contact,
+    ContactEmail,
+    ContactName,
+    ContactPhone,
+    contacts_line,
+    location_line,
+    reaction_line,
+    sticker_line,
+)
 from bridge.channels.integrations.api import IntegrationsChannel, IntegrationsConfig
-from bridge.inputs import MessageId, Timestamp, checked_user_id, decode, moment_ms
+from bridge.channels.webhook_json import WebhookJson
+from bridge.errors import PayloadError
+from bridge.inputs import (
+    FileUrl,
+    LongText,
+    MessageId,
+    ShortText,
+    Timestamp,
+    Title,
+    checked_user_id,
+    decode,
+    moment_ms,
+)
 from bridge.messages import Media, MediaKind, Provider, UserMessage
 from bridge.wire import HttpCall
 
 Content = str | Media
-Url = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 _NAMES = {"sender": "from", "recipient": "to", "mime_type": "mimeType"}
 
 
 class TextBody(msgspec.Struct):
     """The text of a text message."""
 
-    body: str
+    body: LongText | None = None
 
 
 class WhatsAppFile(msgspec.Struct, rename=_NAMES):
     """Where a file lies and what is said of it."""
 
-    url: Url
-    caption: str | None = None
-    mime_type: str | None = None
-
-    def as_media(self, kind: MediaKind) -> Media:
-        """The file as the actors know it."""
-        return Media(kind=kind, url=self.url, mime_type=self.mime_type or "", caption=self.caption or "")
+    url: FileUrl | None = None
+    caption: LongText | None = None
+    mime_type: ShortText | None = None
 
 
 class Place(msgspec.Struct):
     """A point on the map, with its names if it has any."""
 
-    latitude: float | str
-    longitude: float | str
-    name: str | None = None
-    address: str | None = None
+    latitude: float | ShortText | None = None
+    longitude: float | ShortText | None = None
+    name: Title | None = None
+    address: Title | None = None
 
 
 class Reaction(msgspec.Struct):
-    """An emoji at an earlier message; none takes it back."""
+    """An emoji at an earlier message; without one the reaction is taken back."""
 
-    emoji: str | None = None
+    emoji: ShortText | None = None
 
 
 class Choice(msgspec.Struct):
     """One of the answers that the bot offered."""
 
-    title: str = ""
-    text: str = ""
+    title: Title | None = None
+    text: Title | None = None
 
 
 class Choices(msgspec.Struct):
@@ -69,97 +86,100 @@ class Choices(msgspec.Struct):
 class WhatsAppMessage(msgspec.Struct, kw_only=True, tag_field="type", rename=_NAMES):
     """One message. With `to` it is the bot that speaks, to that user; without, `from` is the user."""
 
-    id: MessageId
-    sender: str | None = None
-    recipient: str | None = None
+    id: MessageId | None = None
+    sender: MessageId | None = None
+    recipient: MessageId | None = None
     timestamp: Timestamp = None
 
-    def content(self) -> Content:
-        """What was said: a text, or a file."""
+    def content(self) -> Content | None:
+        """What was said: a text or a file; nothing when the part that the type names is missing."""
         raise NotImplementedError
 
 
 class TextMessage(WhatsAppMessage, tag="text"):
-    text: TextBody
+    text: TextBody | None = None
 
-    def content(self) -> Content:
-        return self.text.body
+    def content(self) -> Content | None:
+        return self.text.body if self.text else None
 
 
 class ImageMessage(WhatsAppMessage, tag="image"):
-    image: WhatsAppFile
+    image: WhatsAppFile | None = None
 
-    def content(self) -> Content:
-        return self.image.as_media("image")
+    def content(self) -> Content | None:
+        return _media("image", self.image)
 
 
 class DocumentMessage(WhatsAppMessage, tag="document"):
-    document: WhatsAppFile
+    document: WhatsAppFile | None = None
 
-    def content(self) -> Content:
-        return self.document.as_media("document")
+    def content(self) -> Content | None:
+        return _media("document", self.document)
 
 
 class AudioMessage(WhatsAppMessage, tag="audio"):
-    audio: WhatsAppFile
+    audio: WhatsAppFile | None = None
 
-    def content(self) -> Content:
-        return self.audio.as_media("audio")
+    def content(self) -> Content | None:
+        return _media("audio", self.audio)
 
 
 class VoiceMessage(WhatsAppMessage, tag="voice"):
-    voice: WhatsAppFile
+    voice: WhatsAppFile | None = None
 
-    def content(self) -> Content:
-        return self.voice.as_media("audio")
+    def content(self) -> Content | None:
+        return _media("audio", self.voice)
 
 
 class VideoMessage(WhatsAppMessage, tag="video"):
-    video: WhatsAppFile
+    video: WhatsAppFile | None = None
 
-    def content(self) -> Content:
-        return self.video.as_media("video")
+    def content(self) -> Content | None:
+        return _media("video", self.video)
 
 
 class LocationMessage(WhatsAppMessage, tag="location"):
-    location: Place
+    location: Place | None = None
 
-    def content(self) -> Content:
+    def content(self) -> Content | None:
         place = self.location
+        if place is None or place.latitude is None or place.longitude is None:
+            return None
         return location_line(place.latitude, place.longitude, place.name, place.address)
 
 
 class ContactsMessage(WhatsAppMessage, tag="contacts"):
-    contacts: list[dict[str, Any]]
+    contacts: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MOST_LISTED)] | None = None
 
-    def content(self) -> Content:
-        return contacts_line(self.contacts)
+    def content(self) -> Content | None:
+        return contacts_line(self.contacts or ())
 
 
 class StickerMessage(WhatsAppMessage, tag="sticker"):
-    def content(self) -> Content:
+    def content(self) -> Content | None:
         return sticker_line()
 
 
 class ReactionMessage(WhatsAppMessage, tag="reaction"):
-    reaction: Reaction
+    reaction: Reaction | None = None
 
-    def content(self) -> Content:
-        return reaction_line(self.reaction.emoji)
+    def content(self) -> Content | None:
+        return reaction_line(self.reaction.emoji) if self.reaction else None
 
 
 class ButtonMessage(WhatsAppMessage, tag="button"):
-    button: Choice
+    button: Choice | None = None
 
-    def content(self) -> Content:
-        return self.button.text or self.button.title
+    def content(self) -> Content | None:
+        return (self.button.text or self.button.title) if self.button else None
 
 
 class InteractiveMessage(WhatsAppMessage, tag="interactive"):
-    interactive: Choices
+    interactive: Choices | None = None
 
-    def content(self) -> Content:
-        chosen = self.interactive.button_reply or self.interactive.list_reply or Choice()
+    def content(self) -> Content | None:
+        choices = self.interactive or Choices()
+        chosen = choices.button_reply or choices.list_reply or Choice()
         return chosen.title or chosen.text
 
 
@@ -183,7 +203,11 @@ KNOWN_TYPES = frozenset(kind.__struct_config__.tag for kind in get_args(WhatsApp
 class Envelope(msgspec.Struct):
     """What every delivery has, of whatever type."""
 
-    type: Annotated[str, msgspec.Meta(min_length=1)]
+    type: ShortText | None = None
+
+
+_CONTACT = (Contact, ContactName, ContactPhone, ContactEmail)
+_JSON = WebhookJson(*get_args(WhatsAppBody), TextBody, WhatsAppFile, Place, Reaction, Choice, Choices, *_CONTACT)
 
 
 class WhatsApp(IntegrationsChannel):
@@ -198,15 +222,20 @@ class WhatsApp(IntegrationsChannel):
         self._ignored = frozenset(ignored)
 
     def read(self, body: bytes, *, now_ms: int) -> Received:
-        """One message, or none. Raises PayloadError."""
-        kind = decode(body, Envelope).type
+        """One message, or none. Raises PayloadError for a message that has content and cannot be taken."""
+        body = _JSON.normalized(body)
+        kind = decode(body, Envelope).type or ""
         if kind.lower() in self._ignored:
             return Received()
         if kind not in KNOWN_TYPES:
-            return Received(silent={f"message of the unknown type {kind[:40]!r}": 1})
+            return _silent(f"message of the unknown type {kind[:40]!r}" if kind else "message without a type")
         message: WhatsAppMessage = decode(body, WhatsAppBody)  # type: ignore[arg-type]
-        said = _said(message, now_ms)
-        return Received((said,)) if said.text.strip() or said.media else Received()
+        content = message.content()
+        if not content or (isinstance(content, str) and not content.strip()):
+            return _silent(f"{kind} message without content")
+        if not (message.recipient or message.sender):
+            return _silent(f"{kind} message without a sender")
+        return Received((_said(message, content, now_ms),))
 
     def text_body(self, user_id: str, delivery_id: str, text: str) -> Mapping[str, object]:
         """A text; the receiver can drop a repeat by its id."""
@@ -219,8 +248,19 @@ class WhatsApp(IntegrationsChannel):
         return self.call("messages", {"id": delivery_id, "type": kind, "userId": user_id, kind: file})
 
 
-def _said(message: WhatsAppMessage, now_ms: int) -> UserMessage:
-    content = message.content()
+def _media(kind: MediaKind, file: WhatsAppFile | None) -> Media | None:
+    if file is None or not file.url:
+        return None
+    return Media(kind=kind, url=file.url, mime_type=file.mime_type or "", caption=file.caption or "")
+
+
+def _silent(kind: str) -> Received:
+    return Received(silent={kind: 1})
+
+
+def _said(message: WhatsAppMessage, content: Content, now_ms: int) -> UserMessage:
+    if not message.id:
+        raise PayloadError("a message has no id, so a repeat of it could not be told")
     return UserMessage(
         message_id=message.id,
         user_id=checked_user_id(message.recipient or message.sender or ""),
