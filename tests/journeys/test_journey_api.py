@@ -205,9 +205,16 @@ def test_a_documented_webhook_is_taken(bot: Bot, provider: str, body: Json) -> N
 
 @pytest.mark.parametrize("provider", ["whatsapp", "facebook"])
 def test_a_webhook_that_makes_no_sense_is_refused_in_the_documented_words(bot: Bot, provider: str) -> None:
-    bodies: list[Any] = [{}, [], "text", {"type": "text"}, {"message": {"entry": "no list"}, "type": 4}]
+    bodies: list[Any] = [[], "text", None, {"message": {"entry": "no list"}, "type": 4}]
     for body in bodies:
         assert said(bot.webhook(provider, body)) == (400, MALFORMED)
+
+
+@pytest.mark.parametrize("provider", ["whatsapp", "facebook"])
+def test_a_webhook_that_says_nothing_is_taken(bot: Bot, provider: str) -> None:
+    bodies: list[Any] = [{}, {"type": "text"}, {"message": {}}]
+    for body in bodies:
+        assert said(bot.webhook(provider, body)) == (200, INSERTED)
 
 
 def test_a_webhook_must_be_signed_where_the_operator_says_so(serve: Serve) -> None:
