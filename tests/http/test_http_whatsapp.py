@@ -264,7 +264,7 @@ def test_a_hundred_contacts_with_everything_become_one_bounded_text(
     client: FrontDoorClient, door: RecordingDoor
 ) -> None:
     phones, emails = [{"phone": "5" * 255}] * 100, [{"email": "e" * 255}] * 100
-    contact = {"name": {"formatted_name": "A" * 200}, "phones": phones[:18], "emails": emails[:18]}
+    contact = {"name": {"formatted_name": "A" * 200}, "phones": phones[:4], "emails": emails[:4]}
     accepted(client, {**TEXT, "type": "contacts", "contacts": [contact] * 100})
     assert len(door.posted[0].text) == 16_384
     assert door.posted[0].text.endswith("…")
