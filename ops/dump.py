@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bridge.errors import SettingsError
 from bridge.ops.logs import escape
+from bridge.ops.settings_check import end_with
 from bridge.settings.fields import Settings
 from bridge.settings.sources import gather
 
@@ -26,7 +28,10 @@ Document = Mapping[str, Any]
 
 def socket_folder(environ: Mapping[str, str] | None = None) -> Path:
     """Where the sockets are, by OPS_SOCKET_DIR; no other setting is needed to look."""
-    given, _, _ = gather(os.environ if environ is None else environ)
+    try:
+        given = gather(os.environ if environ is None else environ).given
+    except SettingsError as error:
+        end_with(error.faults)
     default = Settings.model_fields["ops_socket_dir"].get_default(call_default_factory=True, validated_data={})
     return Path(given.get("ops_socket_dir") or default)
 

@@ -13,7 +13,7 @@ from gunicorn.glogging import Logger
 
 from bridge.ops.logs import logging_config
 from bridge.ops.settings_check import settings_or_exit
-from bridge.settings.load import unknown_variables
+from bridge.settings.load import warnings_about
 
 
 class NoAccessLog(Logger):  # type: ignore[misc]
@@ -54,7 +54,7 @@ def when_ready(server: Any) -> None:
     from bridge.ops import wsgi
 
     wsgi.begin()
-    for sentence in unknown_variables():
+    for sentence in warnings_about():
         server.log.warning(sentence)
     kept = "inside this process: nothing survives a stop" if _settings.embedded else "in Redis"
     server.log.info("bridge is up on %s; chats are kept %s", bind[0], kept)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from bridge.errors import SettingsError
-from bridge.settings.load import Settings, load_settings, unknown_variables
+from bridge.settings.load import Settings, hints, load_settings
+from bridge.settings.sources import gather
 
 WRONG_SETTINGS = 2
 
@@ -19,7 +20,15 @@ def settings_or_exit(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return load_settings(environ)
     except SettingsError as error:
-        end_with(error.faults + unknown_variables(environ))
+        end_with(error.faults + _hints(environ))
+
+
+def _hints(environ: Mapping[str, str]) -> list[str]:
+    """What may explain the faults; nothing when the .env file itself cannot be read."""
+    try:
+        return hints(gather(environ))
+    except SettingsError:
+        return []
 
 
 def end_with(faults: list[str]) -> NoReturn:

@@ -41,7 +41,7 @@ install_from() {
 # show_progress TOTAL: reads what pip says, keeps it in setup.log, and counts the packages on one line of a terminal.
 show_progress() {
   local line count=0 total=$1
-  [ -t 2 ] || say "Setting up .venv with $total packages (first time only)…"
+  [ -t 2 ] || say "Setting up .venv with $total packages (first time, or after a change)…"
   while IFS= read -r line; do
     printf '%s\n' "$line" >&3
     [ -t 2 ] || continue
@@ -49,8 +49,8 @@ show_progress() {
       Collecting* | Ignoring* | 'Requirement already satisfied'*) count=$((count + 1)) ;;
     esac
     case $line in
-      'Installing collected'*) printf '\r\033[KSetting up .venv (first time only): installing %s packages…' "$total" >&2 ;;
-      *) printf '\r\033[KSetting up .venv (first time only): package %s of %s…' "$((count < total ? count : total))" "$total" >&2 ;;
+      'Installing collected'*) printf '\r\033[KSetting up .venv (first time, or after a change): installing %s packages…' "$total" >&2 ;;
+      *) printf '\r\033[KSetting up .venv (first time, or after a change): package %s of %s…' "$((count < total ? count : total))" "$total" >&2 ;;
     esac
   done 3>"$venv/setup.log"
   [ ! -t 2 ] || printf '\r\033[K' >&2

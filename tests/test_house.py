@@ -58,7 +58,7 @@ IMPURE = {"_thread", "asyncio", "concurrent", "http", "multiprocessing", "queue"
     "signal", "socket", "socketserver", "ssl", "subprocess", "threading", "time"
 }  # fmt: skip
 PACKAGES = {
-    "bridge": {"dotenv", "msgspec", "pydantic", "pydantic_core", "pydantic_settings"},
+    "bridge": {"cronsim", "dotenv", "msgspec", "pydantic", "pydantic_core"},
     "actors": {
         "confluent_kafka",
         "fakeredis",

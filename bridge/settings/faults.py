@@ -8,10 +8,27 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from bridge.messages import Provider
 from bridge.settings.fields import Settings
 from bridge.settings.sources import variable_name
 
 SHORTEST_KEY_BYTES = 32
+BOT_OF: dict[Provider, str] = {"whatsapp": "integrations_wa_bot_id", "facebook": "integrations_fb_bot_id"}
+# The README's example has these in the places of secrets.
+PLACEHOLDERS = frozenset(
+    {
+        "what-the-bot-logs-in-with",
+        "what-salesforce-logs-in-with",
+        "the-output-of-openssl-rand-hex-32",
+        "the-secret-that-signs-webhooks",
+        "the-token-of-the-bot",
+        "the-consumer-key",
+        "the-consumer-secret",
+        "the-password",
+        "the-security-token",
+    }
+)
+_YES = ("1", "true", "t", "yes", "y", "on")
 Given = Mapping[str, str]
 _SENTENCES = {
     "missing": "is required, but not set",
@@ -58,6 +75,7 @@ def faults_across(given: Given) -> list[str]:
     return [
         *(_lacks(wanted, since) for wanted, since in lacking.items()),
         *(sentence.format(**_NAMES) for rule, sentence in _RULES if rule(given)),
+        *_placeholders(given),
     ]
 
 
@@ -74,9 +92,38 @@ def _several_workers(given: Given) -> bool:
     return workers.isdecimal() and int(workers) > 1
 
 
+def _outside_dev(given: Given) -> bool:
+    return given.get("environment", "dev").strip().lower() != "dev"
+
+
 def _weak_key(given: Given) -> bool:
-    outside_dev = given.get("environment", "dev").strip().lower() != "dev"
-    return outside_dev and 0 < len(given.get("secret_key", "").encode()) < SHORTEST_KEY_BYTES
+    return _outside_dev(given) and 0 < len(given.get("secret_key", "").encode()) < SHORTEST_KEY_BYTES
+
+
+def _unsigned(given: Given) -> bool:
+    accepted = given.get("webhook_without_signature", "").strip().lower() in _YES
+    return _outside_dev(given) and "integrations_signature" not in given and not accepted
+
+
+def _placeholders(given: Given) -> list[str]:
+    """A sentence for each secret that is still what the README's example has in its place."""
+    left = [field for field, text in given.items() if _outside_dev(given) and text in PLACEHOLDERS]
+    return [
+        f"{variable_name(field)} is still the placeholder of the README's example, which is refused outside dev."
+        for field in left
+    ]
+
+
+def faults_within(settings: Settings) -> list[str]:
+    """What is wrong with valid settings: a bot whose users no flow has a queue for."""
+    flows = settings.sfc_source_flow_bot.values()
+    served = {provider for flow in flows for provider in flow.providers}
+    return [
+        f"{variable_name('sfc_source_flow_bot')} has no queue for {provider} in any flow, "
+        f"although {variable_name(bot)} is set; example: {_example('sfc_source_flow_bot')}"
+        for provider, bot in BOT_OF.items()
+        if getattr(settings, bot) and provider not in served
+    ]
 
 
 # With the first, the second is needed.
@@ -114,6 +161,11 @@ _RULES: tuple[tuple[Callable[[Given], bool], str], ...] = (
         lambda given: "kafka_host" in given and not _has_redis(given),
         "{kafka_host} is set without Redis, which keeps the chats even where Kafka is the inbox; "
         "example: {redis_address}=redis:6379",
+    ),
+    (
+        _unsigned,
+        "{integrations_signature} is required outside dev, because without it whoever reaches the webhook is believed; "
+        "set {webhook_without_signature}=true if that is meant; example: {integrations_signature}=a long secret",
     ),
     (
         _weak_key,

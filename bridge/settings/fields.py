@@ -7,12 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from bridge.settings.values import (
     ApiVersion,
+    ClientName,
     Flows,
+    Host,
     LowerList,
     Messages,
     Moment,
@@ -62,18 +63,18 @@ def _wait_replicas(given: dict[str, Any]) -> int | None:
     return None if given.get("redis_master") and given.get("redis_sentinel_address") else 0
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All that an operator can set (settings.md, "Variables"). A secret is a SecretStr, empty when not given."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
 
     # the service
     app_name: str = variable("Name of the application; part of the Kafka group's id", "salesforce-integration")
-    client: str = variable(
+    client: ClientName = variable(
         "Name of the tenant; part of every stored key and of each context entry", "salesforce", min_length=1
     )
     environment: str = variable("dev, staging or prod; in dev and staging the restart words are heeded", "dev")
-    host: str = variable("Address that the API listens on", "localhost", example="0.0.0.0")
+    host: Host = variable("Address that the API listens on", "localhost", example="0.0.0.0")
     port: int = variable("Port that the API listens on; 0 takes a free one", 8080, ge=0, le=65_535)
     workers: int = variable("Worker processes; more than one needs Redis", 1, ge=1, le=256)
     main_context_time_out: Seconds = variable(
@@ -271,17 +272,10 @@ class Settings(BaseSettings):
         "Least seconds between two queue positions told to a user; 0: none is told", 0.0
     )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What it is given, alone: `bridge.settings` reads both prefixes, files and the environment."""
-        return (init_settings,)
+    @property
+    def outside_dev(self) -> bool:
+        """Whether real users may be served, so that weak secrets and unsigned webhooks are refused."""
+        return self.environment.strip().lower() != "dev"
 
     @property
     def sfc_login_flow(self) -> LoginFlow:

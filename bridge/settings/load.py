@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 
 from pydantic import ValidationError
 
 from bridge.errors import SettingsError
-from bridge.settings.faults import faults_across, faults_of
+from bridge.settings.doubts import doubts_about, unknown, unused
+from bridge.settings.faults import faults_across, faults_of, faults_within
 from bridge.settings.fields import LoginFlow, Settings
-from bridge.settings.sources import FIELD_OF, KUBERNETES, PREFIXES, gather, variable_name, without_prefix
+from bridge.settings.sources import Gathered, gather, variable_name
 from bridge.settings.values import Flow, FlowQueue, Messages
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "load_settings",
     "unknown_variables",
     "variable_name",
+    "warnings_about",
 ]
 
 
@@ -31,27 +32,34 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
     Raises SettingsError with a sentence for every fault; none shows a secret.
     """
-    given, _, faults = gather(os.environ if environ is None else environ)
+    return _checked(gather(os.environ if environ is None else environ))
+
+
+def _checked(gathered: Gathered) -> Settings:
+    given = dict(gathered.given)
     if "sfc_api_version" in given:
         given.setdefault("liveagent_api_version", given["sfc_api_version"])
-    faults += faults_across(given)
+    faults = [*gathered.faults, *faults_across(given)]
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
         raise SettingsError(faults_of(error, given) + faults) from None
-    if faults:
+    if faults := [*faults, *faults_within(settings)]:
         raise SettingsError(faults)
     return settings
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """A sentence for each variable that has a prefix of ours but means nothing, with the nearest name."""
-    environ = os.environ if environ is None else environ
-    _, env_file, _ = gather(environ)
-    names = sorted({without_prefix(name) for name in (*environ, *env_file)} - FIELD_OF.keys() - {""})
-    return [_unknown(name) for name in names if not KUBERNETES.fullmatch(name) and not name.startswith("DD_")]
+    return unknown(gather(os.environ if environ is None else environ))
 
 
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, FIELD_OF, 1, cutoff=0.7)
-    return f"{PREFIXES[0]}{name} is not a setting" + (f"; did you mean {PREFIXES[0]}{near[0]}?" if near else ".")
+def warnings_about(environ: Mapping[str, str] | None = None) -> list[str]:
+    """A sentence for everything that is allowed, but probably not meant. Raises SettingsError as `load_settings`."""
+    gathered = gather(os.environ if environ is None else environ)
+    return [*hints(gathered), *unused(gathered), *doubts_about(_checked(gathered))]
+
+
+def hints(gathered: Gathered) -> list[str]:
+    """What may explain a fault: variables that are not read, or not as they are written."""
+    return unknown(gathered) + gathered.warnings

@@ -222,6 +222,18 @@ def _network(text: str) -> Network:
         raise ValueError(f"holds {text!r}, which is no address and no network: {error}") from None
 
 
+def check_client(value: object) -> object:
+    """A name that can be part of a key: Redis Cluster reads braces as a hash tag."""
+    if re.search(r"[\s{}]", str(value).strip()):
+        raise ValueError("holds a space or a brace, which a stored key cannot have")
+    return str(value).strip()
+
+
+def strip_brackets(value: object) -> object:
+    """`[::1]` as `::1`."""
+    return str(value).strip().strip("[]")
+
+
 def check_timezone(value: object) -> object:
     """A name out of the time zone database."""
     try:
@@ -264,6 +276,8 @@ def parse_pem(value: object) -> object:
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Networks = Annotated[tuple[Network, ...], BeforeValidator(parse_networks)]
+ClientName = Annotated[str, BeforeValidator(check_client)]
+Host = Annotated[str, BeforeValidator(strip_brackets)]
 Seconds = Annotated[float, BeforeValidator(parse_duration_s)]
 TextList = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
 LowerList = Annotated[tuple[str, ...], BeforeValidator(parse_lower_list)]

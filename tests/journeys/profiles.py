@@ -19,7 +19,7 @@ QUICK = {
     "saleforce_chan_rate_limit": "1000",
 }
 
-OUTSIDE_DEV = {"secret_key": "a-long-key-for-a-service-outside-dev"}
+OUTSIDE_DEV = {"secret_key": "a-long-key-for-a-service-outside-dev", "webhook_without_signature": "true"}
 
 _FLOWS = {
     "default": {

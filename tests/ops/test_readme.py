@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import uuid
 from pathlib import Path
 
 import pytest
 
-from bridge.settings.load import load_settings, unknown_variables
+from bridge.errors import SettingsError
+from bridge.settings.faults import PLACEHOLDERS
+from bridge.settings.load import load_settings, warnings_about
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -22,11 +25,19 @@ def test_the_settings_of_the_example_are_enough_to_start_with(tmp_path: Path) ->
     env_file = tmp_path / ".env"
     env_file.write_text(re.sub("^ +", "", example, flags=re.MULTILINE))
     environ = {"ENV_FILE": str(env_file)}
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environ)
+    assert {fault.partition(" is still the placeholder")[1] for fault in caught.value.faults} == {
+        " is still the placeholder"
+    }, "only the secrets are to be replaced"
+    for placeholder in PLACEHOLDERS:
+        example = example.replace(f"={placeholder}\n", f"={uuid.uuid4().hex}\n")
+    env_file.write_text(re.sub("^ +", "", example, flags=re.MULTILINE))
     settings = load_settings(environ)
     assert settings.workers == 2
     assert settings.sfc_login_flow == "password"
     assert settings.integrations_wa_bot_id == "shop-wa"
-    assert unknown_variables(environ) == []
+    assert warnings_about(environ) == []
 
 
 @pytest.mark.parametrize("folder", ["ops/docs", "ops/protocols", "ops/decisions"])
