@@ -37,6 +37,10 @@ class MailboxFull(StoreError):
     """A chat owes more messages than MAILBOX_LIMIT; the sender should try later."""
 
 
+class RecordTooLarge(StoreError):
+    """A chat's record is larger than the store takes; the chat cannot go on."""
+
+
 class Fenced(StoreError):
     """The partition has another owner now: whoever meets this stops at once and writes nothing more."""
 

@@ -20,9 +20,11 @@ class Keys:
         """The key of something that a partition holds: `inbox`, `chats`, `lease`, `context` with a user, ..."""
         return ":".join((f"{self._prefix}:{{p{partition:02d}}}", *parts))
 
-    def seen(self, partition: int, channel: str, message_id: str) -> str:
-        """The key that remembers a message id; hashed, because the id is a stranger's text."""
-        digest = hashlib.blake2b(f"{channel}\0{message_id}".encode(), digest_size=16).hexdigest()
+    def seen(self, partition: int, user_id: str, provider: str, message_id: str) -> str:
+        """The key that remembers a user's message id; hashed, because the id is a stranger's text."""
+        parts = (user_id, provider, message_id)
+        text = "".join(f"{len(part)}:{part}" for part in parts)
+        digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         return self.of(partition, "seen", digest)
 
     def replies(self, worker: str) -> str:

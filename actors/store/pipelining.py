@@ -14,6 +14,8 @@ from bridge.errors import StoreUnavailable
 log = logging.getLogger("bridge.batches")
 
 MOST = 128
+# A command with more bytes goes alone, so that the others do not wait for it.
+LARGE_BYTES = 256 * 1024
 WAIT_MS = 500
 # A replica that confirmed nothing for so long is not waited for: a frozen one would stop every write.
 LAG_ALLOWED_S = 5
@@ -43,15 +45,22 @@ class Pipeline:
 
     def run(self, *command: Any) -> Any:
         """The command's answer. Raises RedisError, OSError, StoreUnavailable."""
+        answer = self._alone(command) if _size(command) > LARGE_BYTES else self._together(command)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _alone(self, command: tuple[Any, ...]) -> Any:
+        [answer] = self._exchange([command])
+        return answer
+
+    def _together(self, command: tuple[Any, ...]) -> Any:
         waiting = _Waiting(command, gevent.event.AsyncResult())
         self._waiting.append(waiting)
         if not self._under_way:
             self._under_way = True
             gevent.spawn(self._send_all)
-        answer = waiting.answer.get()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return waiting.answer.get()
 
     def _send_all(self) -> None:
         try:
@@ -91,6 +100,10 @@ class Pipeline:
         return [
             answer if isinstance(answer, Exception) else _confirmed(answer, confirmed, wanted) for answer in answers
         ]
+
+
+def _size(command: tuple[Any, ...]) -> int:
+    return sum(len(part) for part in command if isinstance(part, bytes | str))
 
 
 def connected_replicas(replication: Any) -> int:

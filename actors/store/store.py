@@ -16,7 +16,7 @@ from bridge.actors.store.commands import Commands, EngineScripts, Script
 from bridge.actors.store.connections import Connections
 from bridge.actors.store.pipelining import connected_replicas
 from bridge.door import Posted
-from bridge.errors import Fenced, MailboxFull, StaleRecord
+from bridge.errors import Fenced, MailboxFull, RecordTooLarge, StaleRecord
 from bridge.keys import Keys
 from bridge.messages import Answer, Ask, InboxEvent, UserMessage, encode_event
 from bridge.records import (
@@ -34,7 +34,13 @@ log = logging.getLogger("bridge.store")
 
 SEEN_TTL_S = 8 * 86_400
 CONTEXT_LIMIT = 1_000
+CONTEXT_BYTES = 1 << 20
+# Of the entries in the inbox and the record together; below RECORD_BYTES, so that a full mailbox is refused first.
+MAILBOX_BYTES = 4 << 20
+RECORD_BYTES = 8 << 20
 FLIGHT_LIMIT = 500
+DEAD_LIMIT = 10_000
+DEAD_TTL_S = 30 * 86_400
 REPLIES_TTL_S = 60
 UNCHECKED = "*"
 FENCED, WRITTEN, REPEATED, STALE = range(4)
@@ -82,7 +88,8 @@ class Store:
         self._wait_replicas = connections.wait_replicas
         self._engine_names = engine.names
         names = ("post", "posted", "commit", "claim", "renew", "release", "beat")
-        before = {"post": engine.append, "commit": engine.record_position}
+        shared = _source("shared")
+        before = {"post": shared + engine.append, "commit": shared + engine.record_position, "posted": shared}
         self._scripts = {name: Script(before.get(name, "") + _source(name)) for name in names}
 
     # --- in ---------------------------------------------------------------------------------------------------------
@@ -99,27 +106,28 @@ class Store:
         `event` is None where the message may only be context. `append` is called with the event and the open chat's id
         where the engine of the inbox appends outside the script. Raises MailboxFull.
         """
-        now_ms = _now_ms()
         partition, user = self.keys.partition(message.user_id), message.user_id
-        seen = self.keys.seen(partition, message.provider, message.message_id)
+        seen = self.keys.seen(partition, user, message.provider, message.message_id)
         loads = self.keys.of(partition, "loads")
         keys = [
             seen,
             self.keys.of(partition, "chats"),
             self.keys.of(partition, "context", user),
+            self.keys.of(partition, "context_bytes", user),
             loads,
             self.keys.of(partition, "versions"),
             *self._engine_keys(partition),
         ]
-        args: list[Any] = [user, encode_event(event) if event else b"", self._as_context(message, now_ms)]
-        args += [message.sent_at_ms, now_ms, SEEN_TTL_S, CONTEXT_TTL_S, CONTEXT_LIMIT, self._mailbox_limit]
+        encoded = encode_event(event) if event else b""
+        args: list[Any] = [user, encoded, self._as_context(message, _now_ms()), SEEN_TTL_S]
+        args += [CONTEXT_TTL_S, CONTEXT_LIMIT, CONTEXT_BYTES, self._mailbox_limit, MAILBOX_BYTES]
         raw: list[bytes] = self._durably("post", keys, args)
         went, chat_id = (part.decode() for part in raw)
         if went == "full":
-            raise MailboxFull(f"the chat owes {self._mailbox_limit} messages")
+            raise MailboxFull(f"the chat owes {self._mailbox_limit} messages, or {MAILBOX_BYTES} bytes")
         if went == "append" and event is not None and append is not None:
             append(event, chat_id)
-            self._run("posted", [seen, loads], [user, SEEN_TTL_S])
+            self._run("posted", [seen, loads], [user, encoded, SEEN_TTL_S])
             return "inbox"
         return went  # type: ignore[return-value]
 
@@ -136,7 +144,8 @@ class Store:
     def commit(self, lease: Lease, commit: Commit) -> None:
         """Writes a step. May be repeated as a whole.
 
-        Raises Fenced when the partition has another owner, StaleRecord when the store lacks what it had confirmed.
+        Raises Fenced when the partition has another owner, StaleRecord when the store lacks what it had confirmed,
+        RecordTooLarge.
         """
         partition, user, record = lease.partition, commit.user_id, commit.record
         of = self.keys.of
@@ -144,20 +153,19 @@ class Store:
             *(of(partition, name) for name in ("lease", "chats")),
             of(partition, "ended", user),
             of(partition, "context", user),
+            of(partition, "context_bytes", user),
             of(partition, "dead"),
             of(partition, "flight", record.chat_id if record else ""),
             *(of(partition, name) for name in ("loads", "versions", "steps")),
             *self._engine_keys(partition),
         ]
-        args: list[Any] = [lease.value, user, encode_record(record) if record else b"", "1" if commit.over else "0"]
+        args: list[Any] = [lease.value, user, _encoded(record), "1" if commit.over else "0"]
         args += [version_of(record), UNCHECKED if commit.base is None else commit.base, lease.steps]
-        args += [len(record.to_agent) if record else 0, CONTEXT_TTL_S, CONTEXT_LIMIT, FLIGHT_LIMIT]
-        context = [
-            item for message in commit.context for item in (message.sent_at_ms, self._as_context(message, commit.at_ms))
-        ]
+        args += [len(record.to_agent) if record else 0, CONTEXT_TTL_S, CONTEXT_LIMIT, CONTEXT_BYTES]
+        args += [FLIGHT_LIMIT, DEAD_LIMIT, DEAD_TTL_S]
         for items in (
             list(commit.position),
-            context,
+            [self._as_context(message, commit.at_ms) for message in commit.context],
             [msgspec.json.encode(letter) for letter in commit.dead_letters],
             [msgspec.json.encode(entry) for entry in commit.flight],
         ):
@@ -188,11 +196,12 @@ class Store:
         return version.decode().rpartition("/")[0] if version else ""
 
     def context(self, user_id: str) -> list[ContextEntry]:
-        """What was said in the last 24 hours outside a chat, oldest first."""
+        """What was said in the last 24 hours outside a chat, in the order in which it came."""
         key = self.keys.of(self.keys.partition(user_id), "context", user_id)
         oldest_ms = _now_ms() - CONTEXT_TTL_S * 1000
-        raw: Any = self._call(lambda: self._redis.zrangebyscore(key, oldest_ms, "+inf"))
-        return [msgspec.json.decode(entry, type=_StoredContext).entry for entry in raw]
+        raw: Any = self._call(lambda: self._redis.zrange(key, 0, -1, withscores=True))
+        kept = (entry for entry, score in raw if _arrival_ms(score) >= oldest_ms)
+        return [msgspec.json.decode(entry, type=_StoredContext).entry for entry in kept]
 
     # --- dead letters -----------------------------------------------------------------------------------------------
 
@@ -305,6 +314,18 @@ def _readable(raw: bytes) -> ChatRecord | None:
         # One record that cannot be read must not keep a partition from its other chats.
         log.exception("a chat's record cannot be read and is left as it is")
         return None
+
+
+def _encoded(record: ChatRecord | None) -> bytes:
+    raw = encode_record(record) if record else b""
+    if len(raw) > RECORD_BYTES:
+        raise RecordTooLarge(f"the record has {len(raw)} bytes; {RECORD_BYTES} are allowed")
+    return raw
+
+
+def _arrival_ms(score: float) -> float:
+    """A context entry's score is its arrival in microseconds; before, it was the sender's time in milliseconds."""
+    return score / 1000 if score > 1e14 else score
 
 
 def version_of(record: ChatRecord | None) -> str:

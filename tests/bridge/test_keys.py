@@ -40,7 +40,12 @@ def test_a_partition_is_one_of_those_that_there_are(user_id: str, partitions: in
 
 
 def test_all_keys_of_a_partition_share_a_hash_tag() -> None:
-    names = [KEYS.of(7, "inbox"), KEYS.of(7, "context", "521"), KEYS.of(7, "lease"), KEYS.seen(7, "whatsapp", "id")]
+    names = [
+        KEYS.of(7, "inbox"),
+        KEYS.of(7, "context", "521"),
+        KEYS.of(7, "lease"),
+        KEYS.seen(7, "521", "whatsapp", "id"),
+    ]
     assert {re.search(r"\{(.*?)\}", name).group(1) for name in names} == {"p07"}  # type: ignore[union-attr]
     assert KEYS.of(7, "context", "521") == "bridge:shop:{p07}:context:521"
 
@@ -54,10 +59,15 @@ def test_two_tenants_share_no_key() -> None:
 
 
 def test_a_message_id_is_a_strangers_text_and_not_part_of_a_key() -> None:
-    key = KEYS.seen(7, "whatsapp", "}{p08}:lease\r\n" + "x" * 10_000)
+    key = KEYS.seen(7, "521", "whatsapp", "}{p08}:lease\r\n" + "x" * 10_000)
     assert re.fullmatch(r"bridge:shop:\{p07\}:seen:[0-9a-f]{32}", key)
 
 
 def test_the_same_id_on_two_channels_is_two_messages() -> None:
-    assert KEYS.seen(7, "whatsapp", "id") != KEYS.seen(7, "facebook", "id")
-    assert KEYS.seen(7, "whatsapp", "id") == KEYS.seen(7, "whatsapp", "id")
+    assert KEYS.seen(7, "521", "whatsapp", "id") != KEYS.seen(7, "521", "facebook", "id")
+    assert KEYS.seen(7, "521", "whatsapp", "id") == KEYS.seen(7, "521", "whatsapp", "id")
+
+
+def test_the_same_id_of_two_users_is_two_messages() -> None:
+    assert KEYS.seen(7, "521", "whatsapp", "id") != KEYS.seen(7, "522", "whatsapp", "id")
+    assert KEYS.seen(7, "5", "whatsapp", "21id") != KEYS.seen(7, "521", "whatsapp", "id")

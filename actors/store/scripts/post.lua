@@ -1,33 +1,29 @@
 -- A message in: dropped when seen before; to the inbox when its user has an open chat; else kept as context.
--- `append` is the inbox engine's function, and stands in front of this script.
--- KEYS: seen, chats, context, loads, versions, then the engine's
--- ARGV: user, event ('' where the message may only be context), context member, score (ms), now (ms),
---       seen TTL (s), context TTL (s), context limit, mailbox limit
+-- `append` is the inbox engine's function; it stands in front of this script, with those of shared.lua.
+-- KEYS: seen, chats, context, context_bytes, loads, versions, then the engine's
+-- ARGV: user, event ('' where the message may only be context), context member, seen TTL (s),
+--       context TTL (s), context limit, context bytes, mailbox limit, mailbox bytes
 -- Answers where the message went (or 'append': the engine has to append it), and the id of the open chat.
+local user, event = ARGV[1], ARGV[2]
 if redis.call('EXISTS', KEYS[1]) == 1 then
   -- A write, so that a WAIT after a repeat waits for the first copy as well.
-  redis.call('EXPIRE', KEYS[1], ARGV[6])
+  redis.call('EXPIRE', KEYS[1], ARGV[4])
   return { 'repeat', '' }
 end
-local talking = ARGV[2] ~= '' and redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1
-if talking then
-  if tonumber(redis.call('HGET', KEYS[4], ARGV[1]) or '0') >= tonumber(ARGV[9]) then
+local went = 'context'
+if event ~= '' and redis.call('HEXISTS', KEYS[2], user) == 1 then
+  local owed, bytes, pending, pending_bytes = load_of(KEYS[5], user)
+  if owed + pending >= tonumber(ARGV[8]) or bytes + pending_bytes + #event > tonumber(ARGV[9]) then
     return { 'full', '' }
   end
-  local version = redis.call('HGET', KEYS[5], ARGV[1]) or ''
-  local chat = string.match(version, '^(.*)/') or ''
-  if not append({ unpack(KEYS, 6) }, ARGV[1], ARGV[2], chat) then
+  local chat = string.match(redis.call('HGET', KEYS[6], user) or '', '^(.*)/') or ''
+  if not append({ unpack(KEYS, 7) }, user, event, chat) then
     return { 'append', chat }
   end
-  redis.call('HINCRBY', KEYS[4], ARGV[1], 1)
+  set_load(KEYS[5], user, owed, bytes, pending + 1, pending_bytes + #event)
+  went = 'inbox'
 else
-  redis.call('ZADD', KEYS[3], ARGV[4], ARGV[3])
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', tonumber(ARGV[5]) - tonumber(ARGV[7]) * 1000)
-  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -tonumber(ARGV[8]) - 1)
-  redis.call('EXPIRE', KEYS[3], ARGV[7])
+  keep_context(KEYS[3], KEYS[4], { ARGV[3] }, tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))
 end
-redis.call('SET', KEYS[1], '1', 'EX', ARGV[6])
-if talking then
-  return { 'inbox', '' }
-end
-return { 'context', '' }
+redis.call('SET', KEYS[1], '1', 'EX', ARGV[4])
+return { went, '' }

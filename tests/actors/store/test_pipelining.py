@@ -12,7 +12,7 @@ import pytest
 import redis
 from actor_parts import Place, Proxy, RedisServer, require_redis, wait_for
 
-from bridge.actors.store.pipelining import MOST, Pipeline, connected_replicas
+from bridge.actors.store.pipelining import LARGE_BYTES, MOST, Pipeline, connected_replicas
 from bridge.errors import StoreUnavailable
 
 
@@ -62,6 +62,14 @@ def test_what_is_wanted_at_once_leaves_as_one(redis_server: RedisServer) -> None
     client = Counting(port=redis_server.port)
     at_once(Pipeline(client, wait_replicas=0), *(("ECHO", str(number)) for number in range(MOST)))
     assert client.sent == 1
+
+
+@pytest.mark.redis
+def test_a_large_command_goes_alone(redis_server: RedisServer) -> None:
+    client = Counting(port=redis_server.port)
+    small = [("ECHO", str(number)) for number in range(10)]
+    at_once(Pipeline(client, wait_replicas=0), *small, ("ECHO", "x" * (LARGE_BYTES + 1)), *small)
+    assert client.sent == 2
 
 
 @pytest.mark.redis

@@ -29,7 +29,7 @@ from bridge.actors.inbox.redis import RedisInbox
 from bridge.actors.leases import Lease
 from bridge.actors.store import store as store_module
 from bridge.actors.store.store import Commit, Store
-from bridge.errors import Fenced, MailboxFull, StoreUnavailable
+from bridge.errors import Fenced, MailboxFull, RecordTooLarge, StoreUnavailable
 from bridge.messages import (
     Answer,
     Ask,
@@ -130,6 +130,14 @@ def test_a_repeat_in_other_words_is_a_repeat_all_the_same(store: Store) -> None:
     assert texts(store) == ["once"]
 
 
+def test_the_same_id_of_another_user_of_the_partition_is_another_message(store: Store) -> None:
+    neighbour = user_in(store.keys, store.keys.partition(USER))
+    message = said("mine")
+    assert post(store, message) == "context"
+    assert post(store, msgspec.structs.replace(message, user_id=neighbour, text="theirs")) == "context"
+    assert texts(store, neighbour) == ["theirs"]
+
+
 def test_the_same_id_on_another_channel_is_another_message(store: Store) -> None:
     message = said("here")
     post(store, message)
@@ -140,7 +148,7 @@ def test_the_same_id_on_another_channel_is_another_message(store: Store) -> None
 def test_a_repeat_is_remembered_for_eight_days_from_the_last_time(place: Place, store: Store) -> None:
     message = said()
     post(store, message)
-    key = store.keys.seen(store.keys.partition(USER), message.provider, message.message_id)
+    key = store.keys.seen(store.keys.partition(USER), USER, message.provider, message.message_id)
     place.raw.expire(key, 5)
     assert post(store, message) == "repeat"
     left: Any = place.raw.ttl(key)
@@ -154,10 +162,44 @@ def test_a_full_mailbox_is_refused_and_the_message_may_come_again(place: Place) 
     assert [post(store, said(text)) for text in ("one", "two")] == ["inbox", "inbox"]
     with pytest.raises(MailboxFull):
         post(store, message)
-    store.commit(lease, Commit(user_id=USER, record=msgspec.structs.replace(record, step=1, to_agent=[owed()])))
+    step = msgspec.structs.replace(record, step=1, to_agent=[owed()])
+    store.commit(lease, Commit(user_id=USER, record=step, position=place.inbox(USER)))
     assert post(store, message) == "inbox"
     with pytest.raises(MailboxFull):
         post(store, said("four"))
+
+
+def test_a_mailbox_is_full_in_bytes_as_well_and_has_room_again_when_its_entries_are_done(
+    place: Place, store: Store
+) -> None:
+    lease, record = open_chat(store)
+    for _ in range(4):
+        assert post(store, said("x" * 1_000_000)) == "inbox"
+    with pytest.raises(MailboxFull):
+        post(store, said("x" * 1_000_000))
+    step = msgspec.structs.replace(record, step=1)
+    store.commit(lease, Commit(user_id=USER, record=step, position=place.inbox(USER)))
+    assert post(store, said("x" * 1_000_000)) == "inbox"
+
+
+def test_what_a_record_owes_and_what_is_in_the_inbox_are_counted_together(place: Place) -> None:
+    store = place.store(mailbox_limit=3)
+    lease, record = open_chat(store)
+    for text in ("one", "two"):
+        post(store, said(text))
+    step = msgspec.structs.replace(record, step=1, to_agent=[owed("one")])
+    store.commit(lease, Commit(user_id=USER, record=step, position=place.inbox(USER)[:1]))
+    assert post(store, said("three")) == "inbox"
+    with pytest.raises(MailboxFull):
+        post(store, said("four"))
+
+
+def test_a_record_that_is_too_large_is_not_written(store: Store) -> None:
+    lease, record = open_chat(store)
+    large = msgspec.structs.replace(record, step=1, to_agent=[owed("x" * store_module.RECORD_BYTES)])
+    with pytest.raises(RecordTooLarge):
+        store.commit(lease, Commit(user_id=USER, record=large))
+    assert store.chat(USER) == record
 
 
 def test_a_full_mailbox_is_one_users_alone(place: Place) -> None:
@@ -182,11 +224,30 @@ def test_messages_of_a_chat_that_ended_are_counted_from_zero(place: Place) -> No
 # --- context ----------------------------------------------------------------------------------------------------------
 
 
-def test_context_is_in_the_order_of_time_not_of_arrival(store: Store) -> None:
+def test_context_is_in_the_order_of_arrival_though_all_was_said_in_one_second(store: Store) -> None:
+    now, words = now_ms(), ["1. Hola", "2. quiero devolver", "3. un pedido"]
+    for number, text in enumerate(words):
+        post(store, said(text, sent_at_ms=now, message_id=f"id-{9 - number}"))
+    assert texts(store) == words
+
+
+def test_context_of_one_commit_is_in_its_order_and_behind_what_was_there(store: Store) -> None:
     now = now_ms()
-    for text, ago_ms in (("second", 2000), ("third", 1000), ("first", 3000)):
-        post(store, said(text, sent_at_ms=now - ago_ms))
-    assert texts(store) == ["first", "second", "third"]
+    post(store, said("before", sent_at_ms=now))
+    messages = [said(text, sent_at_ms=now, message_id=text) for text in ("z", "y", "x")]
+    store.commit(take(store, USER), Commit(user_id=USER, context=messages))
+    assert texts(store) == ["before", "z", "y", "x"]
+
+
+def test_context_of_an_earlier_version_is_read_and_comes_first(place: Place, store: Store) -> None:
+    post(store, said("new"))
+    key = store.keys.of(store.keys.partition(USER), "context", USER)
+    [(raw, _)] = place.raw.zrange(key, 0, -1, withscores=True)
+    place.raw.zadd(key, {raw.replace(b"new", b"old"): now_ms() - 1000})
+    place.raw.zadd(key, {raw.replace(b"new", b"too old"): now_ms() - 2 * DAY_S * 1000})
+    post(store, said("newer"))
+    assert texts(store) == ["old", "new", "newer"]
+    assert place.raw.zcard(key) == 3
 
 
 def test_two_equal_texts_of_one_moment_are_two(store: Store) -> None:
@@ -198,10 +259,21 @@ def test_two_equal_texts_of_one_moment_are_two(store: Store) -> None:
 
 def test_context_keeps_the_newest_when_there_is_too_much(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "CONTEXT_LIMIT", 3)
-    now = now_ms()
-    for number in (5, 1, 2, 3, 4):
-        post(store, said(str(number), sent_at_ms=now + number))
+    for number in (1, 2, 3, 4, 5):
+        post(store, said(str(number)))
     assert texts(store) == ["3", "4", "5"]
+
+
+def test_context_has_a_limit_in_bytes_and_keeps_the_newest(place: Place, store: Store) -> None:
+    for number in range(12):
+        post(store, said(f"{number} " + "x" * 100_000))
+    assert [text.split()[0] for text in texts(store)] == [str(number) for number in range(2, 12)]
+    post(store, said("the last"))
+    assert texts(store)[-1] == "the last"
+    size: Any = place.raw.get(store.keys.of(store.keys.partition(USER), "context_bytes", USER))
+    assert int(size) <= store_module.CONTEXT_BYTES
+    post(store, said("x" * 2_000_000))
+    assert [len(text) for text in texts(store)] == [2_000_000], "one that is larger than all is not lost"
 
 
 def test_context_from_a_commit_is_capped_as_well(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,19 +285,20 @@ def test_context_from_a_commit_is_capped_as_well(store: Store, monkeypatch: pyte
 
 
 def test_context_is_forgotten_after_a_day(place: Place, store: Store) -> None:
-    for age_s in (2 * DAY_S, DAY_S + 60, DAY_S - 60):
-        post(store, said(str(age_s), sent_at_ms=now_ms() - age_s * 1000))
-    assert texts(store) == [str(DAY_S - 60)]
     key = store.keys.of(store.keys.partition(USER), "context", USER)
-    assert place.raw.zcard(key) == 1
+    for age_s in (2 * DAY_S, DAY_S + 60, DAY_S - 60):
+        post(store, said(str(age_s)))
+        [(newest, _)] = place.raw.zrange(key, -1, -1, withscores=True)
+        place.raw.zadd(key, {newest: (now_ms() - age_s * 1000) * 1000})
+    assert texts(store) == [str(DAY_S - 60)]
+    post(store, said("now"))
+    assert place.raw.zcard(key) == 2
     left: Any = place.raw.ttl(key)
     assert left == pytest.approx(DAY_S, abs=5)
 
 
 def test_context_shows_a_file_and_when_it_is_forgotten(store: Store) -> None:
     photo = Media("image", "https://media.example/1.jpg", "image/jpeg", "mira")
-    post(store, said("", media=photo, sent_at_ms=1_700_000_000_000 + now_ms() % 1))
-    assert store.context(USER) == []
     post(store, said("", media=photo))
     [entry] = store.context(USER)
     assert (entry.url, entry.mime_type, entry.caption, entry.user_id) == (photo.url, "image/jpeg", "mira", USER)
