@@ -174,9 +174,10 @@ class FinishRequested(InboxEventBase, frozen=True):
 
 
 class UserMessageReceived(InboxEventBase, frozen=True):
-    """The user said something."""
+    """The user said something. `letter` names the dead letter that is sent again by it."""
 
     message: UserMessage
+    letter: str = ""
 
     @property
     def user_id(self) -> str:

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 from bridge.actors.inbox.redis import RedisInbox
 from bridge.actors.outbound.wiring import Remotes
+from bridge.actors.store.commands import Commands
 from bridge.actors.store.connections import Connections, is_embedded
-from bridge.actors.store.store import Store
+from bridge.actors.store.letters import Letters
 from bridge.commands import SendToUser
 from bridge.errors import BridgeError
 from bridge.keys import Keys
@@ -31,33 +32,32 @@ class DeadLetterOffice:
         self._settings = settings
         connections = Connections(settings)
         self._inbox = RedisInbox(connections, keys)
-        self._store = Store(
-            connections,
-            keys,
-            client=settings.client,
-            mailbox_limit=settings.mailbox_limit,
-            engine=self._inbox.scripts,
-        )
+        self._letters = Letters(Commands(connections), keys)
 
     def letters(self, names: Iterable[str] = ()) -> list[tuple[str, DeadLetter]]:
         """All letters, or those that are named."""
         wanted = set(names)
-        return [(name, letter) for name, letter in self._store.dead_letters() if not wanted or name in wanted]
+        return [(name, letter) for name, letter in self._letters.all() if not wanted or name in wanted]
 
     def drop(self, name: str) -> None:
-        """Forgets a letter."""
-        self._store.drop_letter(name)
+        """Removes a letter."""
+        self._letters.remove(name)
 
     def send(self, name: str, letter: DeadLetter) -> None:
-        """Tries once more and, when that went well, forgets the letter. Raises BridgeError."""
+        """Sends a letter again. Raises BridgeError.
+
+        Towards the agent, the commit of the chat that takes the message removes the letter; without a chat the message
+        becomes context for the next one. Towards the user, the letter is removed once the channel has taken the text.
+        """
+        if not self._letters.exists(name):
+            raise BridgeError("it was sent or dropped meanwhile")
         if letter.direction == TO_USER:
             self._send_to_user(letter)
+            self._letters.remove(name)
         elif letter.delivery.message is not None:
-            # To the agent of the chat that the user has now; without one it becomes context for the next.
-            self._inbox.append(UserMessageReceived(letter.delivery.message))
+            self._inbox.append(UserMessageReceived(letter.delivery.message, letter=name))
         else:
             raise BridgeError("it was written for a chat that is over; drop it")
-        self._store.drop_letter(name)
 
     def _send_to_user(self, letter: DeadLetter) -> None:
         addressed = ConnectRequest(

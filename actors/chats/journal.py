@@ -48,6 +48,7 @@ class Journal:
             position=self._inbox.position(self._lease.partition, entries),
             context=step.context,
             dead_letters=step.dead_letters,
+            sent_letters=step.sent_letters,
             flight=step.flight if chat.record else (),
         )
         self._write(commit, entries)
@@ -56,7 +57,10 @@ class Journal:
     def set_aside(self, step: Step, entries: Sequence[str]) -> None:
         """Writes what entries led to that the chat may not have; the chat stays as it is."""
         position = self._inbox.position(self._lease.partition, entries)
-        self._write(Commit(user_id=self._user_id, position=position, context=step.context), entries)
+        self._write(
+            Commit(user_id=self._user_id, position=position, context=step.context, sent_letters=step.sent_letters),
+            entries,
+        )
 
     def _write(self, commit: Commit, entries: Sequence[str]) -> None:
         self._when_it_answers(lambda: self._store.commit(self._lease, commit))

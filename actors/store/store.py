@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -14,6 +13,7 @@ import msgspec
 from bridge.actors.leases import Lease
 from bridge.actors.store.commands import Commands, EngineScripts, Script
 from bridge.actors.store.connections import Connections
+from bridge.actors.store.context import decode_context, encode_context
 from bridge.actors.store.pipelining import connected_replicas
 from bridge.door import Posted
 from bridge.errors import Fenced, MailboxFull, RecordTooLarge, StaleRecord
@@ -58,7 +58,8 @@ class Commit(msgspec.Struct, kw_only=True):
     """Everything that one step writes. `over`: the record is that of a chat that has ended.
 
     `position` is what the engine of the inbox records, of the entries that led to the step. `base` is the version of
-    the record that the step builds on, empty where there is none; None leaves it unchecked.
+    the record that the step builds on, empty where there is none; None leaves it unchecked. `sent_letters` are the
+    names of dead letters that the step owes again.
     """
 
     user_id: str
@@ -68,6 +69,7 @@ class Commit(msgspec.Struct, kw_only=True):
     position: Iterable[str | int] = ()
     context: Iterable[UserMessage] = ()
     dead_letters: Iterable[DeadLetter] = ()
+    sent_letters: Iterable[str] = ()
     flight: Iterable[FlightEntry] = ()
     # Of the step, not of the try: a commit that is repeated writes the very same bytes.
     at_ms: int = msgspec.field(default_factory=lambda: _now_ms())
@@ -167,6 +169,7 @@ class Store:
             list(commit.position),
             [self._as_context(message, commit.at_ms) for message in commit.context],
             [msgspec.json.encode(letter) for letter in commit.dead_letters],
+            [name.rpartition("/")[2] for name in commit.sent_letters],
             [msgspec.json.encode(entry) for entry in commit.flight],
         ):
             args += [len(items), *items]
@@ -198,27 +201,8 @@ class Store:
     def context(self, user_id: str) -> list[ContextEntry]:
         """What was said in the last 24 hours outside a chat, in the order in which it came."""
         key = self.keys.of(self.keys.partition(user_id), "context", user_id)
-        oldest_ms = _now_ms() - CONTEXT_TTL_S * 1000
         raw: Any = self._call(lambda: self._redis.zrange(key, 0, -1, withscores=True))
-        kept = (entry for entry, score in raw if _arrival_ms(score) >= oldest_ms)
-        return [msgspec.json.decode(entry, type=_StoredContext).entry for entry in kept]
-
-    # --- dead letters -----------------------------------------------------------------------------------------------
-
-    def dead_letters(self) -> list[tuple[str, DeadLetter]]:
-        """Every dead letter, partition by partition, the oldest first; each with the name that `drop_letter` takes."""
-        found: list[tuple[str, DeadLetter]] = []
-        for partition in range(self.keys.partitions):
-            raw: Any = self._call(partial(self._redis.xrange, self.keys.of(partition, "dead")))
-            for name, fields in raw:
-                letter = msgspec.json.decode(fields[b"letter"], type=DeadLetter)
-                found.append((f"{partition}/{name.decode()}", letter))
-        return found
-
-    def drop_letter(self, name: str) -> bool:
-        """Removes a dead letter; whether it was there."""
-        partition, _, entry_id = name.partition("/")
-        return bool(self._call(lambda: self._redis.xdel(self.keys.of(int(partition), "dead"), entry_id)))
+        return decode_context(raw, oldest_ms=_now_ms() - CONTEXT_TTL_S * 1000)
 
     # --- ownership --------------------------------------------------------------------------------------------------
 
@@ -285,7 +269,7 @@ class Store:
 
     def _as_context(self, message: UserMessage, now_ms: int) -> bytes:
         entry = context_entry(message, client=self._client, now_ms=now_ms)
-        return msgspec.json.encode(_StoredContext(message.message_id, entry))
+        return encode_context(message.message_id, entry)
 
     def _engine_keys(self, partition: int) -> list[str]:
         return [self.keys.of(partition, name) for name in self._engine_names]
@@ -298,13 +282,6 @@ class Store:
 
     def _call(self, command: Callable[[], Any]) -> Any:
         return self._commands.call(command)
-
-
-class _StoredContext(msgspec.Struct, array_like=True):
-    """A context entry with its message's id, so that two equal texts of one moment stay two."""
-
-    message_id: str
-    entry: ContextEntry
 
 
 def _readable(raw: bytes) -> ChatRecord | None:
@@ -321,11 +298,6 @@ def _encoded(record: ChatRecord | None) -> bytes:
     if len(raw) > RECORD_BYTES:
         raise RecordTooLarge(f"the record has {len(raw)} bytes; {RECORD_BYTES} are allowed")
     return raw
-
-
-def _arrival_ms(score: float) -> float:
-    """A context entry's score is its arrival in microseconds; before, it was the sender's time in milliseconds."""
-    return score / 1000 if score > 1e14 else score
 
 
 def version_of(record: ChatRecord | None) -> str:

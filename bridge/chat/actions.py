@@ -158,10 +158,18 @@ def _answer(step: Step, ask: Ask | None, answer: Answer) -> None:
 
 def keep_as_context(step: Step, event: UserMessageReceived | LeaveRequested) -> None:
     step.context.append(event.message)
+    _note_letter(step, event)
+
+
+def _note_letter(step: Step, event: UserMessageReceived | LeaveRequested) -> None:
+    """A dead letter that is sent again is removed by the commit that owes it."""
+    if isinstance(event, UserMessageReceived) and event.letter:
+        step.sent_letters.append(event.letter)
 
 
 def owe_agent_message(step: Step, event: UserMessageReceived) -> None:
     message = event.message
+    _note_letter(step, event)
     if _is_repeat(step.record, message):
         return
     _owe_agent(step, message.text, message=message, media=message.media)
@@ -169,11 +177,15 @@ def owe_agent_message(step: Step, event: UserMessageReceived) -> None:
 
 def _is_repeat(record: ChatRecord, message: UserMessage) -> bool:
     """Whether this message is on record already; from now on it is."""
-    short = blake2b(message.message_id.encode(), digest_size=8).hexdigest()
+    short = _short_id(message)
     if short in record.recent:
         return True
     record.recent = [*record.recent[1 - RECENT :], short]
     return False
+
+
+def _short_id(message: UserMessage) -> str:
+    return blake2b(message.message_id.encode(), digest_size=8).hexdigest()
 
 
 def return_unsent(step: Step, event: Event | None) -> None:
@@ -346,6 +358,10 @@ def _remove(owed: list[Delivery], delivery_id: str) -> Delivery | None:
 
 def _dead_letter(step: Step, delivery: Delivery, direction: str, failed: DeliveryFailed) -> None:
     record = step.record
+    if delivery.message is not None:
+        # Sent again, it is no repeat.
+        short = _short_id(delivery.message)
+        record.recent = [known for known in record.recent if known != short]
     step.dead_letters.append(
         DeadLetter(
             chat_id=record.chat_id,

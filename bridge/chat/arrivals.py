@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bridge.chat.actions import keep_as_context
 from bridge.chat.policy import ChatPolicy
 from bridge.chat.step import Step
 from bridge.messages import (
@@ -30,8 +31,8 @@ def set_aside(
     if record is None or not chat_id or chat_id == record.chat_id:
         return None
     match event:
-        case UserMessageReceived(message) | LeaveRequested(message):
-            step.context.append(message)
+        case UserMessageReceived() | LeaveRequested():
+            keep_as_context(step, event)
             return step
         case FinishRequested(user_id):
             return _answered(step, event, Answer("absent", f"session does not exist with userID : {user_id}"))

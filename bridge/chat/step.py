@@ -16,8 +16,8 @@ class Step(msgspec.Struct, kw_only=True):
     """Given to each action, which reads and fills it.
 
     `stored` is the record, None while there is no chat. `busy` are the lanes that carry a command. The commit writes
-    the record, `context`, `dead_letters` and `flight`; the rest follows the commit. `ignored` names the events that
-    have no cell; `cancel_poll` says that the poll under way is not wanted any more.
+    the record, `context`, `dead_letters` and `flight`, and removes `sent_letters`; the rest follows the commit.
+    `ignored` names the events that have no cell; `cancel_poll` says that the poll under way is not wanted any more.
     """
 
     now_ms: int
@@ -27,6 +27,7 @@ class Step(msgspec.Struct, kw_only=True):
     new_id: Callable[[], str]
     context: list[UserMessage] = []
     dead_letters: list[DeadLetter] = []
+    sent_letters: list[str] = []
     flight: list[FlightEntry] = []
     answers: list[tuple[Ask, Answer]] = []
     commands: list[Command] = []

@@ -4,8 +4,8 @@
 -- ARGV: lease value, user, record ('' where there is none), over ('1' when the chat has ended), the record's version,
 --       the version that the step builds on ('' without a record, '*' unchecked), the steps that the owner knows of,
 --       owed to the agent, context TTL (s), context limit, context bytes, flight limit, dead limit, dead TTL (s),
---       then four lists, each with its length in front:
---       the engine's position, context members, dead letters, flight entries
+--       then five lists, each with its length in front:
+--       the engine's position, context members, dead letters, ids of dead letters that are sent again, flight entries
 -- Answers 1 when written, 2 when this very step was written before, 0 when somebody else owns the partition, 3 when
 -- the store went back; and how many steps the partition has.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -76,6 +76,9 @@ if #letters > 0 and not again then
     redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[13], '*', 'letter', letter)
   end
   redis.call('EXPIRE', KEYS[6], ARGV[14])
+end
+for _, id in ipairs(list()) do
+  redis.call('XDEL', KEYS[6], id)
 end
 local flight = list()
 for _, entry in ipairs(flight) do
