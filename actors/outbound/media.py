@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 
 from urllib3.util import Url, parse_url
 
+from bridge.actors.outbound.names import Names
 from bridge.actors.outbound.requests_transport import RequestsTransport
 from bridge.actors.outbound.transport import PORTS, Addresses, LookUp, TotalTimeout, Transport, cause
 from bridge.errors import AnswerTooLarge, RemoteRefused, RemoteUnavailable, SettingsError
@@ -48,6 +49,8 @@ class MediaHost:
         self._allowed = frozenset(map(_parse_entry, allowed_hosts))
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
+        # Threads of their own: a stranger's name server may be slow on purpose.
+        self._names = Names(kept_s=0)
         self._transport = make_transport(self._addresses)
 
     @classmethod
@@ -92,6 +95,8 @@ class MediaHost:
                 raise RemoteUnavailable(f"the file did not arrive within {self._timeout_s:g} s") from error
             if cause(error, ssl.SSLCertVerificationError) is not None:
                 raise RemoteRefused(str(error)) from error
+            if isinstance(error.__cause__, ValueError):
+                raise RemoteRefused("the file's URL is malformed") from error
             raise
 
     def _addresses(self, host: str, port: int) -> Addresses:
@@ -99,7 +104,7 @@ class MediaHost:
         name = _name(host)
         if self._allowed and not self._allowed & {(name, None), (name, port)}:
             raise RemoteRefused(f"files from {name} are not allowed")
-        addresses = _look_up(name, port)
+        addresses = _look_up(self._names, name, port)
         if not self._allowed and not all(is_public(address[0]) for *_, address in addresses):
             raise RemoteRefused(f"{name} is not on the public internet")
         return addresses
@@ -117,9 +122,9 @@ def _parse(url: str) -> Url:
     return where
 
 
-def _look_up(name: str, port: int) -> Addresses:
+def _look_up(names: Names, name: str, port: int) -> Addresses:
     try:
-        return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        return names.look_up(name, port)
     except UnicodeError as error:
         raise RemoteRefused("the file's host has an illegal name") from error
     except socket.gaierror as error:

@@ -26,6 +26,9 @@ from bridge.actors.outbound.transport import (
 from bridge.actors.outbound.yielding_response import YieldingResponse
 from bridge.wire import HttpCall, HttpReply
 
+# A connection is kept no longer than this.
+KEPT_S = 30.0
+
 
 class RequestsTransport:
     """One `requests.Session` for all calls to one remote. Keeps up to `connections` of them open; 0 keeps none."""
@@ -39,6 +42,7 @@ class RequestsTransport:
         adapter = _Adapter(trust(), look_up, pool_connections=4, pool_maxsize=max(connections, 1), max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
+        self._closing: gevent.Greenlet | None = None
 
     def send(self, call: HttpCall) -> HttpReply:
         """Carries the call. `total_timeout_s` holds however slowly the answer comes."""
@@ -51,6 +55,13 @@ class RequestsTransport:
         finally:
             if not self._keeps:
                 self._session.close()
+            elif self._closing is None:
+                self._closing = gevent.spawn_later(KEPT_S, self._close_idle)
+
+    def _close_idle(self) -> None:
+        """Closes the idle connections: those that the remote closed would stay in CLOSE_WAIT. Calls go on."""
+        self._closing = None
+        self._session.close()
 
     def _exchange(self, call: HttpCall) -> HttpReply:
         response = self._session.request(

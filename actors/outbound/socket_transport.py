@@ -6,7 +6,9 @@ import http.client
 import re
 import select
 import socket
-from collections import defaultdict
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
 import gevent
@@ -28,6 +30,9 @@ from bridge.actors.outbound.transport import (
 from bridge.wire import HttpCall, HttpReply
 
 Origin = tuple[str, str, int]
+Idle = tuple[socket.socket, float]
+IDLE_S = 30.0
+SWEEP_EVERY_S = 5.0
 _ILLEGAL_IN_TARGET = re.compile(r"[^\x21-\x7e]")
 # gevent's patched poll() would switch greenlets. This check must not yield, so take the original.
 _poll = monkey.get_original("select", "poll")
@@ -44,7 +49,9 @@ class SocketTransport:
         self._connections = connections
         self._look_up = look_up
         self._trust = trust()
-        self._idle: defaultdict[Origin, list[socket.socket]] = defaultdict(list)
+        # The oldest on the left; the one that was used last is used next.
+        self._idle: defaultdict[Origin, deque[Idle]] = defaultdict(deque)
+        self._sweeper: gevent.Greenlet | None = None
 
     def send(self, call: HttpCall) -> HttpReply:
         """Carries the call. `total_timeout_s` holds however slowly the answer comes."""
@@ -89,7 +96,7 @@ class SocketTransport:
     def _take(self, origin: Origin) -> socket.socket:
         idle = self._idle[origin]
         while idle:
-            kept = idle.pop()
+            kept, _ = idle.pop()
             if _is_quiet(kept):
                 return kept
             kept.close()
@@ -107,8 +114,32 @@ class SocketTransport:
         response.close()
         if response.will_close or len(self._idle[origin]) >= self._connections:
             connected.close()
+            return
+        self._idle[origin].append((connected, time.monotonic()))
+        if self._sweeper is None:
+            self._sweeper = gevent.spawn_later(SWEEP_EVERY_S, self._sweep)
+
+    def _sweep(self) -> None:
+        """Closes idle sockets that are old, or that the remote closed: unused ones would stay in CLOSE_WAIT."""
+        self._sweeper = None
+        for origin, idle in list(self._idle.items()):
+            self._idle[origin] = deque(_still_good(idle))
+            if not self._idle[origin]:
+                del self._idle[origin]
+        if self._idle:
+            self._sweeper = gevent.spawn_later(SWEEP_EVERY_S, self._sweep)
+
+
+def _still_good(idle: deque[Idle]) -> Iterator[Idle]:
+    watch, oldest_s = _poll(), time.monotonic() - IDLE_S
+    for kept, _ in idle:
+        watch.register(kept.fileno(), select.POLLIN)
+    closed = {descriptor for descriptor, _ in watch.poll(0)}
+    for kept, since_s in idle:
+        if since_s < oldest_s or kept.fileno() in closed:
+            kept.close()
         else:
-            self._idle[origin].append(connected)
+            yield kept, since_s
 
 
 def _is_quiet(idle: socket.socket) -> bool:

@@ -8,6 +8,7 @@ from bridge.actors.outbound.channels import BotFlowClient, UserChannel, UserFile
 from bridge.actors.outbound.destinations import destination_of
 from bridge.actors.outbound.liveagent import LiveAgentDesk
 from bridge.actors.outbound.media import MediaHost
+from bridge.actors.outbound.names import Names
 from bridge.actors.outbound.pool import ClientPool
 from bridge.actors.outbound.requests_transport import RequestsTransport
 from bridge.actors.outbound.salesforce import SalesforceRecords, TokenKeeper
@@ -42,20 +43,21 @@ class Remotes:
             deployment_id=settings.sfc_deployment_id,
             api_version=settings.liveagent_api_version,
         )
-        polls = SocketTransport("Live Agent", connections=POLL_CONNECTIONS)
-        posts = SocketTransport("Live Agent", connections=CONTROL_CLIENTS)
+        look_up = Names().look_up
+        polls = SocketTransport("Live Agent", connections=POLL_CONNECTIONS, look_up=look_up)
+        posts = SocketTransport("Live Agent", connections=CONTROL_CLIENTS, look_up=look_up)
         self.desk = LiveAgentDesk(codec, lambda request: data.route(request).button_id, line=posts, poll_line=polls)
         private_key = settings.sfc_private_key.get_secret_value()
         login = SalesforceLogin(LoginConfig.from_settings(settings))
-        salesforce = RequestsTransport("Salesforce", connections=RECORDS_CLIENTS)
+        salesforce = RequestsTransport("Salesforce", connections=RECORDS_CLIENTS, look_up=look_up)
         self.tokens = TokenKeeper(login, salesforce, private_key=private_key)
-        transport = RequestsTransport("the channel's files", connections=FILE_CLIENTS)
+        transport = RequestsTransport("the channel's files", connections=FILE_CLIENTS, look_up=look_up)
         files = UserFiles(channels, transport, MediaHost.from_settings(settings))
         self.records = SalesforceRecords(data, self.tokens, transport=salesforce, files=files)
-        self.channel = UserChannel(channels, SocketTransport("the Integrations API", connections=USER_CLIENTS))
-        self.bot_flow = BotFlowClient(
-            BotFlow(BotFlowConfig.from_settings(settings)), RequestsTransport("the bot flow", connections=BOT_CLIENTS)
-        )
+        integrations = SocketTransport("the Integrations API", connections=USER_CLIENTS, look_up=look_up)
+        self.channel = UserChannel(channels, integrations)
+        to_bot = RequestsTransport("the bot flow", connections=BOT_CLIENTS, look_up=look_up)
+        self.bot_flow = BotFlowClient(BotFlow(BotFlowConfig.from_settings(settings)), to_bot)
 
 
 class Pools:

@@ -15,6 +15,7 @@ import pytest
 from actor_parts import wait_for
 from gevent.server import StreamServer
 
+from bridge.actors.outbound import requests_transport, socket_transport
 from bridge.actors.outbound import transport as transport_module
 from bridge.actors.outbound.requests_transport import RequestsTransport
 from bridge.actors.outbound.socket_transport import SocketTransport
@@ -193,6 +194,72 @@ def test_a_header_cannot_inject_another_one(serve: Serve, transport: AnyTranspor
     with pytest.raises(RemoteUnavailable, match="illegal character in request target or header"):
         transport.send(get(host.url(), headers={"X-LIVEAGENT-AFFINITY": illegal}))
     assert host.asked == []
+
+
+class Clock:
+    """The monotonic clock of a transport, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+def idle_sockets(transport: SocketTransport) -> int:
+    return sum(map(len, transport._idle.values()))
+
+
+def poll_all(transport: SocketTransport, url: str, count: int) -> None:
+    gevent.joinall([gevent.spawn(transport.send, get(url)) for _ in range(count)], raise_error=True)
+
+
+def answer_slowly(connection: socket.socket) -> None:
+    gevent.sleep(0.2)
+    connection.sendall(OK)
+
+
+def test_idle_sockets_that_the_host_closed_are_closed_here(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_transport, "SWEEP_EVERY_S", 0.05)
+    transport = SocketTransport("the remote", connections=100)
+
+    def answer_and_hang_up(connection: socket.socket) -> None:
+        answer_slowly(connection)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    host = serve(answer_and_hang_up)
+    poll_all(transport, host.url(), 30)
+    assert host.connections == 30
+    wait_for(lambda: idle_sockets(transport) == 0)
+    assert transport._idle == {}
+
+
+def test_idle_sockets_are_closed_when_they_are_old(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(socket_transport, "time", clock)
+    monkeypatch.setattr(socket_transport, "SWEEP_EVERY_S", 0.05)
+    transport = SocketTransport("the remote", connections=100)
+    host = serve(answer_slowly)
+    poll_all(transport, host.url(), 20)
+    clock.now_s += socket_transport.IDLE_S - 1
+    transport.send(get(host.url()))
+    gevent.sleep(0.2)
+    assert (host.open, host.connections) == (20, 20)
+    clock.now_s += 2
+    wait_for(lambda: host.open == 1)
+    transport.send(get(host.url()))
+    assert host.connections == 20, "the one that was used lately is used again"
+
+
+def test_the_session_closes_what_it_keeps(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests_transport, "KEPT_S", 0.3)
+    host = serve(OK)
+    transport = RequestsTransport("the remote", connections=4)
+    for _ in range(3):
+        transport.send(get(host.url()))
+    assert host.connections == 1
+    wait_for(lambda: host.open == 0)
+    assert transport.send(get(host.url())).body == b"ok"
 
 
 # --- how long, and how much -------------------------------------------------------------------------------------------
