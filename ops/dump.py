@@ -6,17 +6,21 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bridge.errors import SettingsError
 from bridge.ops.logs import escape
+from bridge.ops.ops_socket import check_owner
 from bridge.ops.settings_check import end_with
 from bridge.settings.fields import Settings
 from bridge.settings.sources import gather
 
-_SLOWEST_WORKER_S = 5.0
+_PATIENCE_S = 5.0  # for all workers of a host together
 _LARGEST_DOCUMENT = 64 * 1024 * 1024
 _COLUMNS = (
     "user", "state", "session", "health", "at_desk", "owed_to_agent", "owed_to_user", "mailbox", "last_poll_s", "agent"
@@ -36,32 +40,66 @@ def socket_folder(environ: Mapping[str, str] | None = None) -> Path:
     return Path(given.get("ops_socket_dir") or default)
 
 
+class _Shape(msgspec.Struct):
+    """What the tables rely on in a worker's answer; whatever else it holds is shown as it is."""
+
+    worker: dict[str, Any] = {}
+    registry: dict[str, Any] = {}
+    interconnections: list[dict[str, Any]] = []
+    pools: list[dict[str, Any]] = []
+
+
 def documents(folder: Path) -> list[Document]:
-    """What each worker answers; one that does not answer is told with its `error`."""
-    return [_ask(path) for path in sorted(folder.glob("bridge-*.sock"))]
+    """What each worker answers; one that does not answer, or with something else, stands there with its `error`.
 
-
-def _ask(path: Path) -> Document:
+    Raises PermissionError for a folder of another user: whoever owns it could answer anything in the workers' place.
+    """
     try:
-        answer: Document = json.loads(_read(path))
-    except (OSError, ValueError) as error:
+        check_owner(folder)
+    except FileNotFoundError:
+        return []
+    deadline_s = time.monotonic() + _PATIENCE_S
+    return [_ask(path, deadline_s) for path in sorted(folder.glob("bridge-*.sock"))]
+
+
+def _ask(path: Path, deadline_s: float) -> Document:
+    try:
+        answer = msgspec.json.decode(_read(path, deadline_s), type=dict[str, Any])
+        msgspec.convert(answer, _Shape)
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         return {"socket": path.name, "error": f"no answer: {error}"}
-    return {"socket": path.name, **answer}
+    return {**answer, "socket": path.name}
 
 
-def _read(path: Path) -> bytes:
-    chunks: list[bytes] = []
+def _read(path: Path, deadline_s: float) -> bytes:
+    document = bytearray()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_SLOWEST_WORKER_S)
+        connection.settimeout(_left_s(deadline_s))
         connection.connect(str(path))
-        while (chunk := connection.recv(65_536)) and len(chunks) * 65_536 < _LARGEST_DOCUMENT:
-            chunks.append(chunk)
-    return b"".join(chunks)
+        while chunk := connection.recv(65_536):
+            document += chunk
+            if len(document) > _LARGEST_DOCUMENT:
+                raise ValueError(f"more than {_LARGEST_DOCUMENT} bytes")
+            connection.settimeout(_left_s(deadline_s))
+    return bytes(document)
+
+
+def _left_s(deadline_s: float) -> float:
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError(f"not within {_PATIENCE_S:g} s")
+    return left_s
 
 
 def show(folder: Path, *, as_json: bool) -> bool:
-    """Prints every worker, as tables or as one JSON document; says whether there was any."""
-    found = documents(folder)
+    """Prints every worker, as tables or as one JSON document; says whether there was any.
+
+    Raises SystemExit with a sentence when the folder cannot be trusted.
+    """
+    try:
+        found = documents(folder)
+    except PermissionError as error:
+        sys.exit(f"{error}: run `bridge dump` as the user that the service runs as")
     if as_json:
         print(json.dumps({"workers": found}, indent=2))
         return bool(found)

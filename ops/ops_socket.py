@@ -76,15 +76,21 @@ def _listener(path: Path) -> socket.socket:
 def own_folder(folder: Path) -> None:
     """Makes the folder, for this user alone. Raises OSError when it is another's: everybody may write to /tmp."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise PermissionError(f"{folder} is not a folder of this user")
-    if stat.S_IMODE(found.st_mode) & 0o077:
+    check_owner(folder)
+    if stat.S_IMODE(folder.lstat().st_mode) & 0o077:
         folder.chmod(0o700)
 
 
+def check_owner(folder: Path) -> None:
+    """Raises PermissionError when it is a link, no folder, or the folder of another user; OSError when it is absent."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(f"{folder} is not a folder of this user")
+
+
 def remove_stale(folder: Path) -> None:
-    """Removes the sockets of processes that are gone."""
+    """Removes the sockets of processes that are gone. Raises OSError when the folder is not this user's."""
+    check_owner(folder)
     for path in folder.glob("bridge-*.sock"):
         named = _NAME.fullmatch(path.name)
         if named and not _lives(int(named[1])):

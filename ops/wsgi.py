@@ -149,5 +149,7 @@ def worker_died(pid: int) -> None:
 
     settings = load_settings()
     free_leases_of(settings, pid)
-    if settings.ops_socket_dir.is_dir():
+    try:
         remove_stale(settings.ops_socket_dir)
+    except OSError as error:
+        _log.debug("no sockets of dead workers are removed: %s", error)

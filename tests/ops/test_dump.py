@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import gevent.socket
 import pytest
+from gevent.server import StreamServer
 
 from bridge.messages import mask_user
+from bridge.ops import dump
 from bridge.ops.dump import documents, show, socket_folder
-from bridge.ops.ops_socket import OpsSocket
+from bridge.ops.ops_socket import OpsSocket, remove_stale
 
 SNAPSHOT = {
     "worker": {"pid": 41, "partitions": [0, 7], "started_at_ms": 1},
@@ -119,6 +123,76 @@ def test_a_worker_that_does_not_answer_is_reported_beside_the_others(
     printed = capsys.readouterr().out
     assert "no answer" in printed
     assert "worker 41" in printed
+
+
+class Impostor:
+    """Answers on a socket of the folder with these bytes, again and again with a pause if it shall not end."""
+
+    def __init__(self, folder: Path, answer: bytes, *, pause_s: float = 0.0) -> None:
+        self._answer, self._pause_s = answer, pause_s
+        listener = gevent.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(folder / "bridge-1-1.sock"))
+        listener.listen(1)
+        self._server = StreamServer(listener, self._serve)
+        self._server.start()
+
+    def _serve(self, connection: socket.socket, _: object) -> None:
+        connection.sendall(self._answer)
+        while self._pause_s:
+            gevent.sleep(self._pause_s)
+            connection.sendall(b" ")
+
+    def stop(self) -> None:
+        self._server.stop(timeout=0.1)
+
+
+SHAPES = [b"[" * 100_000, b'{"worker": []}', b"[1]", b"", b"{", b'{"pools": [1]}', b'{"interconnections": {}}', b"null"]
+
+
+@pytest.mark.parametrize("answer", SHAPES)
+def test_an_answer_of_another_shape_is_reported(
+    folder: Path, answer: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.mkdir(mode=0o700)
+    impostor = Impostor(folder, answer)
+    assert show(folder, as_json=False)
+    assert "no answer" in capsys.readouterr().out
+    impostor.stop()
+
+
+def test_an_answer_without_end_has_a_deadline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dump, "_PATIENCE_S", 0.3)
+    folder.mkdir(mode=0o700)
+    impostor = Impostor(folder, b"{", pause_s=0.02)
+    (document,) = documents(folder)
+    assert "not within 0.3 s" in document["error"] or "timed out" in document["error"]
+    impostor.stop()
+
+
+def test_a_folder_that_is_a_link_is_neither_read_nor_cleared(folder: Path, tmp_path: Path) -> None:
+    folder.mkdir(mode=0o700)
+    stale = folder / "bridge-9-999999.sock"
+    stale.touch()
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    with pytest.raises(PermissionError):
+        remove_stale(link)
+    with pytest.raises(PermissionError):
+        documents(link)
+    with pytest.raises(SystemExit, match="as the user that the service runs as"):
+        show(link, as_json=True)
+    assert stale.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_neither_read_nor_cleared(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    (folder / "bridge-9-999999.sock").touch()
+    os.chown(folder, 65_534, 65_534)
+    with pytest.raises(PermissionError):
+        remove_stale(folder)
+    with pytest.raises(PermissionError):
+        documents(folder)
 
 
 def test_the_tables_show_what_each_chat_owes(
