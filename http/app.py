@@ -45,7 +45,7 @@ def _routes(door: Door, settings: Settings) -> dict[str, object]:
         "/v1/welcome": WelcomeResource(settings.app_name),
         "/v1/authenticate": AuthenticateResource(mint, accounts_of(settings), FailedLogins(door, settings)),
         "/v1/tokens/check": TokenCheckResource(gate),
-        "/v1/chats/connect": ConnectResource(door, gate, settings.body_limit),
+        "/v1/chats/connect": ConnectResource(door, gate, settings),
         "/v1/chat/finish/{user_id}": FinishResource(door, gate),
         "/v1/integrations/webhook/register/{provider}": RegisterResource(door, gate),
         "/v1/integrations/webhook/remove/{provider}": RemoveResource(door, gate),

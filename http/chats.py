@@ -8,28 +8,33 @@ from bridge.door import Door
 from bridge.http.answers import Done, Refusal, say
 from bridge.http.bodies import read_body
 from bridge.http.errors import ANSWERS
+from bridge.http.extra_data import ExtraDataKeys
 from bridge.http.payloads import ChatPayload, check
 from bridge.http.tokens import YALO_ROLE, Gate
 from bridge.inputs import checked_user_id
 from bridge.messages import Answer
+from bridge.settings.load import Settings
 
-# The misspelling is part of the API: callers compare it (settings.md, "Connect").
+# The misspelling is part of the API: callers compare these sentences (settings.md, "Connect" and "Finish").
 CREATED = "Chat created succefully"
 FINISHED = "Chat finished successfully"
+NO_CHAT = "could not finish chat in salesforce : error not found interconnection: not found interconnection"
 
 
 class ConnectResource:
     """Opens a chat (settings.md, "Connect")."""
 
-    def __init__(self, door: Door, gate: Gate, body_limit: int) -> None:
+    def __init__(self, door: Door, gate: Gate, settings: Settings) -> None:
         self._door = door
         self._gate = gate
-        self._body_limit = body_limit
+        self._body_limit = settings.body_limit
+        self._extra_data_keys = ExtraDataKeys(settings)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """200 when the chat was asked for at the desk; the answer's own code and sentence otherwise."""
         self._gate.admit(req, YALO_ROLE)
-        payload = check(read_body(req, self._body_limit), ChatPayload)
+        body = read_body(req, self._body_limit)
+        payload = check(body, ChatPayload, extra_data=self._extra_data_keys.select)
         _tell(resp, self._door.connect(payload.to_request()), CREATED)
 
 
@@ -43,7 +48,8 @@ class FinishResource:
     def on_delete(self, req: falcon.Request, resp: falcon.Response, user_id: str) -> None:
         """200 when the end is on record, 404 when there is no chat."""
         self._gate.admit(req, YALO_ROLE)
-        _tell(resp, self._door.finish(checked_user_id(user_id)), FINISHED)
+        answer = self._door.finish(checked_user_id(user_id))
+        _tell(resp, Answer("absent", NO_CHAT) if answer.code == "absent" else answer, FINISHED)
 
 
 class ContextResource:

@@ -307,8 +307,8 @@ def test_the_health_routes_need_no_token(bot: Bot, path: str) -> None:
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 BAD_CONNECTS: dict[str, tuple[Json, list[str]]] = {
-    "nothing": ({}, ["UserID", "BotSlug", "BotID", "Name", "Provider", "Email"]),
-    "two_missing": ({**CONNECT_WHATSAPP, "name": "", "botId": None}, ["BotID", "Name"]),
+    "nothing": ({}, ["UserID", "Name", "Provider", "BotSlug", "BotId", "Email"]),
+    "two_missing": ({**CONNECT_WHATSAPP, "name": "", "botId": None}, ["Name", "BotId"]),
     "unknown_provider": ({**CONNECT_WHATSAPP, "provider": "telegram"}, ["Provider"]),
     "a_number_for_a_name": ({**CONNECT_WHATSAPP, "name": 4}, ["Name"]),
     "a_list_for_an_email": ({**CONNECT_WHATSAPP, "email": ["a@b.mx"]}, ["Email"]),

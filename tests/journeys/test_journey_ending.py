@@ -69,7 +69,10 @@ def test_finish_without_a_chat_is_404(bot: Bot, user: BotUser) -> None:
     answer = bot.finish(user)
     assert (answer.status_code, answer.json()) == (
         404,
-        {"ErrorDescription": f"session does not exist with userID : {user.id}"},
+        {
+            "ErrorDescription": "could not finish chat in salesforce : error not found interconnection: "
+            "not found interconnection"
+        },
     )
     assert user.states == []
 
