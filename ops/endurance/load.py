@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import gevent
 import gevent.pool
@@ -14,6 +16,10 @@ import requests.adapters
 from bridge.ops.simulator import Simulator
 
 PATIENCE_S = 60.0
+LARGE = 1_500
+_PAGE = "233726951928054"
+
+Provider = Literal["whatsapp", "facebook"]
 
 
 class Caller:
@@ -32,14 +38,14 @@ class Caller:
         answer = self._until_accepted("POST", "/v1/authenticate", {"username": "yaloUser", "password": "yalo-password"})
         self._token = answer.json()["token"]
 
-    def connect(self, user: str) -> int:
+    def connect(self, user: str, *, provider: Provider = "whatsapp") -> int:
         """Asks for a chat, once; gives the status, 0 when there was no answer."""
         body = {
             "userID": user,
             "botSlug": "proving",
             "botId": "521554578545",
             "name": user,
-            "provider": "whatsapp",
+            "provider": provider,
             "email": f"{user}@example.com",
         }
         try:
@@ -47,16 +53,17 @@ class Caller:
         except requests.RequestException:
             return 0
 
-    def write(self, user: str, message_id: str, text: str) -> None:
+    def finish(self, user: str) -> int:
+        """Ends the user's chat, once; gives the status, 0 when there was no answer."""
+        try:
+            return self._send("DELETE", f"/v1/chat/finish/{user}", None, timeout_s=30.0).status_code
+        except requests.RequestException:
+            return 0
+
+    def write(self, user: str, message_id: str, text: str, *, provider: Provider = "whatsapp") -> None:
         """Posts the webhook for a text again and again until it is answered 200, as the Integrations API does."""
-        body = {
-            "from": user,
-            "id": message_id,
-            "type": "text",
-            "text": {"body": text},
-            "timestamp": str(int(time.time() * 1000)),
-        }
-        self._until_accepted("POST", "/v1/integrations/whatsapp/webhook", body)
+        body = (whatsapp_body if provider == "whatsapp" else messenger_body)(user, message_id, text)
+        self._until_accepted("POST", f"/v1/integrations/{provider}/webhook", body)
 
     def _until_accepted(self, method: str, path: str, body: object) -> requests.Response:
         deadline_s = time.monotonic() + PATIENCE_S
@@ -76,24 +83,73 @@ class Caller:
         return self._session.request(method, url, json=body, headers=headers, timeout=timeout_s)
 
 
-class Talk:
-    """One chat: what the user wrote and what the agent said, numbered, in the order in which each was sent."""
+def whatsapp_body(user: str, message_id: str, text: str) -> dict[str, Any]:
+    """A WhatsApp webhook. Its time has whole seconds, as the channel's."""
+    timestamp = str(int(time.time()) * 1000)
+    return {"from": user, "id": message_id, "type": "text", "text": {"body": text}, "timestamp": timestamp}
 
-    def __init__(self, user: str) -> None:
+
+def messenger_body(user: str, message_id: str, text: str) -> dict[str, Any]:
+    """A Messenger webhook."""
+    now_ms = int(time.time()) * 1000
+    people = {"sender": {"id": user}, "recipient": {"id": _PAGE}}
+    event = people | {"message": {"mid": message_id, "text": text}, "timestamp": now_ms}
+    entry = {"id": _PAGE, "messaging": [event], "time": now_ms}
+    return {
+        "authorRole": "user",
+        "botId": "messenger-bot",
+        "message": {"entry": [entry], "object": "page"},
+        "msgTracking": {},
+        "provider": "facebook",
+        "timestamp": now_ms,
+    }
+
+
+class Talk:
+    """One user and the texts of both sides, numbered, in the order in which each was sent; and when each was sent."""
+
+    def __init__(self, user: str, provider: Provider = "whatsapp") -> None:
         self.user = user
+        self.provider = provider
         self.written: list[str] = []
         self.said: list[str] = []
+        self.sent_ms: dict[str, int] = {}
+
+    def next_written(self, *, length: int = 0) -> str:
+        """What the user writes next."""
+        return self._sent(f"written {len(self.written) + 1} by {self.user}", length)
+
+    def next_said(self, *, length: int = 0) -> str:
+        """What the agent says next."""
+        return self._sent(f"said {len(self.said) + 1} to {self.user}", length)
+
+    def _sent(self, text: str, length: int) -> str:
+        text = f"{text} {'x' * length}" if length else text
+        self.sent_ms[text] = time.time_ns() // 1_000_000
+        return text
 
 
 class Load:
-    """All chats. `open` brings them to an agent; between `start` and `stop` both sides talk."""
+    """All chats. `open` brings them to an agent; between `start` and `stop` both sides talk.
+
+    `providers` take turns. A share of `large` texts is `LARGE` characters longer than the others.
+    """
 
     def __init__(
-        self, simulator: Simulator, caller: Caller, *, chats: int, first_user: int = 5_215_500_000_000
+        self,
+        simulator: Simulator,
+        caller: Caller,
+        *,
+        chats: int,
+        first_user: int = 5_215_500_000_000,
+        providers: Sequence[Provider] = ("whatsapp",),
+        large: float = 0.0,
     ) -> None:
         self._simulator = simulator
         self._caller = caller
-        self.talks = [Talk(str(first_user + number)) for number in range(chats)]
+        self._large = large
+        turns = itertools.cycle(providers)
+        self.talks = [Talk(str(first_user + number), next(turns)) for number in range(chats)]
         self._talking = gevent.pool.Group()
         self._stopped = False
 
@@ -104,7 +160,7 @@ class Load:
 
     def open(self, *, at_once: int = 50, timeout_s: float = 60.0) -> None:
         """Connects every user and waits until each has an agent."""
-        statuses = gevent.pool.Pool(at_once).map(self._caller.connect, [talk.user for talk in self.talks])
+        statuses = gevent.pool.Pool(at_once).map(self._connect_again, self.talks)
         refused = [status for status in statuses if status != 200]
         if refused:
             raise RuntimeError(f"{len(refused)} of {len(statuses)} connects failed: {sorted(set(refused))}")
@@ -113,28 +169,40 @@ class Load:
     def start(self, *, each_s: float) -> None:
         """Both sides of every chat send a text every `each_s` seconds, on average."""
         for talk in self.talks:
-            self._talking.spawn(self._write, talk, each_s)
-            self._talking.spawn(self._say, talk, each_s)
+            self._talking.spawn(self._keep_writing, talk, each_s)
+            self._talking.spawn(self._keep_saying, talk, each_s)
 
     def stop(self) -> None:
         """Ends the sending and waits until every request under way is answered."""
         self._stopped = True
         self._talking.join()
 
+    def _connect(self, talk: Talk) -> int:
+        return self._caller.connect(talk.user, provider=talk.provider)
+
+    def _connect_again(self, talk: Talk) -> int:
+        """A connect without an answer is sent once more: it joins the chat that the first one may have opened."""
+        return self._connect(talk) or self._connect(talk)
+
     def _has_agent(self, talk: Talk) -> bool:
         return bool(self._simulator.ledger.entries("agent_text", talk.user))
 
-    def _write(self, talk: Talk, each_s: float) -> None:
+    def _keep_writing(self, talk: Talk, each_s: float) -> None:
         while not self._stopped:
             gevent.sleep(random.uniform(0, 2 * each_s))
-            number = len(talk.written) + 1
-            text = f"written {number} by {talk.user}"
-            self._caller.write(talk.user, f"{talk.user}-{number}", text)
-            talk.written.append(text)
+            self._write(talk)
 
-    def _say(self, talk: Talk, each_s: float) -> None:
+    def _keep_saying(self, talk: Talk, each_s: float) -> None:
         while not self._stopped:
             gevent.sleep(random.uniform(0, 2 * each_s))
-            text = f"said {len(talk.said) + 1} to {talk.user}"
-            talk.said.append(text)
-            self._simulator.say(talk.user, text)
+            self._say(talk)
+
+    def _write(self, talk: Talk) -> None:
+        text = talk.next_written(length=LARGE if random.random() < self._large else 0)
+        self._caller.write(talk.user, f"{talk.user}-{len(talk.written) + 1}", text, provider=talk.provider)
+        talk.written.append(text)
+
+    def _say(self, talk: Talk) -> None:
+        text = talk.next_said(length=LARGE if random.random() < self._large else 0)
+        self._simulator.say(talk.user, text)
+        talk.said.append(text)

@@ -48,6 +48,11 @@ class RedisProcess:
         return redis.Redis(port=self.port, decode_responses=True)
 
     @property
+    def ended(self) -> bool:
+        """Whether it has ended or was never started."""
+        return self._process is None or self._process.poll() is not None
+
+    @property
     def pid(self) -> int:
         """Its process id."""
         assert self._process is not None
@@ -131,6 +136,11 @@ class SentinelCluster:
     ) -> None:
         for server in (*self.sentinels, *self.replicas, self.primary):
             server.end()
+
+    @property
+    def servers(self) -> list[RedisProcess]:
+        """All that hold data, whatever their part is now."""
+        return [self.primary, *self.replicas]
 
     @property
     def addresses(self) -> str:

@@ -32,8 +32,6 @@ from bridge.ops.simulator.org import Record
 
 PARTITIONS = 64
 PATIENCE_S = 40.0
-# Beyond what any test sends: only the faults are to hold anything up.
-UNLIMITED = {"integration_chan_rate_limit": "1000", "saleforce_chan_rate_limit": "1000"}
 
 _users = itertools.count(5_215_500_000_000)
 
@@ -242,7 +240,7 @@ def benches(
     """A bench of its own: a durable Redis, a simulator that accepts every chat at once, and so many hosts."""
     require_redis()
     with RedisProcess(durable=True) as redis, Simulator(auto_accept=True, **(simulator or {})) as desk:
-        settings = {"redis_address": redis.address, "workers": str(workers), **UNLIMITED, **overrides}
+        settings = {"redis_address": redis.address, "workers": str(workers), **overrides}
         with Hosts(sandbox_environ(desk.url, **settings), count=hosts) as running:
             bench = Bench(desk, redis, running)
             bench.caller.log_in()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import gevent
 import gevent.pool
 import pytest
-from fault_bench import UNLIMITED, Bench, Talks
+from fault_bench import Bench, Talks
 
 from bridge.ops.endurance.load import Caller
 from bridge.ops.endurance.tcp_proxy import TcpProxy
@@ -37,7 +37,6 @@ class Far:
                 simulator.url,
                 integrations_base_url=f"{channel.url}/integrations",
                 botrunner_url=f"{bot.url}/botrunner",
-                **UNLIMITED,
             )
         )
 

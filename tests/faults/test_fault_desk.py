@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 import pytest
 import requests
-from fault_bench import UNLIMITED, Talks, now_ms
+from fault_bench import Talks, now_ms
 
 from bridge.ops.endurance.load import Caller, Talk
 from bridge.ops.endurance.tcp_proxy import TcpProxy
@@ -38,7 +38,7 @@ class DeskBench:
     def __init__(self, simulator: Simulator, proxy: TcpProxy) -> None:
         self.simulator = simulator
         self.proxy = proxy
-        environ = sandbox_environ(simulator.url, sfc_chat_url=f"{proxy.url}/liveagent", **UNLIMITED)
+        environ = sandbox_environ(simulator.url, sfc_chat_url=f"{proxy.url}/liveagent")
         self.service = ServiceProcess(environ)
         self.caller = Caller([self.service.url])
 

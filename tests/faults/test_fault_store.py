@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import gevent
 import pytest
 from fault_bench import (
-    UNLIMITED,
     Bench,
     CommandHost,
     Talks,
@@ -86,7 +85,7 @@ def proxied() -> Iterator[tuple[Bench, TcpProxy]]:
     """One host whose Redis is behind a proxy."""
     require_redis()
     with RedisProcess(durable=True) as redis, TcpProxy(redis.port) as proxy, Simulator(auto_accept=True) as simulator:
-        environ = sandbox_environ(simulator.url, redis_address=proxy.address, **UNLIMITED)
+        environ = sandbox_environ(simulator.url, redis_address=proxy.address)
         with Hosts(environ, count=1) as hosts:
             bench = Bench(simulator, redis, hosts)
             bench.caller.log_in()
@@ -137,7 +136,7 @@ def test_fail_overs_lose_nothing_that_was_acknowledged() -> None:
     # Of two replicas either may be promoted: by default both have to confirm.
     with SentinelCluster(replicas=2) as cluster, Simulator(auto_accept=True) as simulator:
         sentinels = {"redis_sentinel_address": cluster.addresses, "redis_master": cluster.MASTER}
-        environ = sandbox_environ(simulator.url, **sentinels, **UNLIMITED)
+        environ = sandbox_environ(simulator.url, **sentinels)
         with Hosts(environ, count=2) as hosts:
             caller = Caller(hosts.urls)
             caller.log_in()
@@ -236,7 +235,7 @@ def test_a_host_that_is_cut_off_from_redis_lets_go_in_time_and_comes_back() -> N
             RedisProcess(*open_to_us, port=port, durable=True) as redis,
             Simulator(to_all.here, auto_accept=True) as simulator,
         ):
-            environ = sandbox_environ(simulator.url, redis_address=f"{to_redis.here}:{port}", **UNLIMITED)
+            environ = sandbox_environ(simulator.url, redis_address=f"{to_redis.here}:{port}")
             far_host = CommandHost(
                 environ | {variable_name("host"): to_all.there}, prefix=("ip", "netns", "exec", name)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import time
 from collections.abc import Callable, Mapping
@@ -113,7 +114,10 @@ class Bot:
 
 
 class BotUser:
-    """A person on WhatsApp. Every message has an id of its own and a later time than the one before."""
+    """A person on WhatsApp.
+
+    As with the real channel, ids have no order, and times are whole seconds: quick messages have the same time.
+    """
 
     provider = "whatsapp"
 
@@ -127,7 +131,6 @@ class BotUser:
         vars(self).update(fields)
         self.agent = Agent(self)
         self._said = 0
-        self._at_ms = 0
 
     def _own_id(self, number: int) -> str:
         return self.phone
@@ -196,16 +199,16 @@ class BotUser:
         return self._body("text", {"body": text}, at_ms=at_ms)
 
     def _body(self, kind: str, content: Any, *, at_ms: int | None = None) -> Json:
-        timestamp = str(at_ms or self._later_ms())
+        timestamp = str(at_ms or self._second_ms())
         return {"from": self.id, "id": self._next_id(), "timestamp": timestamp, "type": kind, kind: content}
 
     def _next_id(self) -> str:
         self._said += 1
-        return f"wamid.{self.id}.{self._said}"
+        return f"wamid.{hashlib.sha1(f'{self.id}.{self._said}'.encode()).hexdigest()}"
 
-    def _later_ms(self) -> int:
-        self._at_ms = max(self._at_ms + 1, time.time_ns() // 1_000_000)
-        return self._at_ms
+    @staticmethod
+    def _second_ms() -> int:
+        return int(time.time()) * 1000
 
     # --- seeing -----------------------------------------------------------------------------------------------------
 
@@ -258,7 +261,7 @@ class MessengerUser(BotUser):
 
     def delivery(self, messages: list[Json], *, role: str = "user", at_ms: int | None = None) -> Json:
         """What the channel posts for messages of the user, or of the bot in any other role."""
-        now_ms = at_ms or self._later_ms()
+        now_ms = at_ms or self._second_ms()
         people = [{"id": self.id}, {"id": self.page}]
         sender, recipient = people if role == "user" else reversed(people)
         events = [

@@ -15,8 +15,6 @@ QUICK = {
     "studio_ng_timeout": "0.1",
     "sleep_long_polling_s": "0.2",
     "max_retries": "1",
-    "integration_chan_rate_limit": "1000",
-    "saleforce_chan_rate_limit": "1000",
 }
 
 OUTSIDE_DEV = {"secret_key": "a-long-key-for-a-service-outside-dev", "webhook_without_signature": "true"}
