@@ -54,7 +54,6 @@ def test_a_text_with_half_of_an_emoji_does_not_stop_the_chat(simulator: Simulato
     simulator.wait_for(lambda: "su folio es 4711" in user.read(), 20)
 
 
-@pytest.mark.xfail(strict=True, reason="a Retry-After beyond the session's life is obeyed or ends the chat")
 def test_a_poll_that_is_told_to_wait_two_minutes_is_tried_while_the_session_lives(
     simulator: Simulator, user: BotUser
 ) -> None:
