@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+import gevent
 import pykka
 
 from bridge.actors.base import Ref
@@ -32,6 +34,8 @@ from bridge.messages import (
 from bridge.records import ContextEntry
 
 POST_TRIES = 2
+ASK_TRIES_S = 3.0
+ASK_PAUSE_S = 0.2
 
 
 class ActorDoor:
@@ -134,13 +138,25 @@ class ActorDoor:
         return ""
 
     def _ask(self, event: Callable[[Ask], InboxEvent], chat_id: str = "") -> Answer:
+        deadline_s = time.monotonic() + self._timeout_s
         ask = self._replies.expect()
         try:
-            self._inbox.append(event(ask), chat_id)
+            self._append(event(ask), chat_id)
         except StoreUnavailable:
             self._replies.drop(ask)
             raise
-        return self._replies.wait(ask, timeout_s=self._timeout_s)
+        return self._replies.wait(ask, timeout_s=max(deadline_s - time.monotonic(), 0.0))
+
+    def _append(self, event: InboxEvent, chat_id: str) -> None:
+        """Appends an ask. One that failed may have been appended all the same; the inbox drops the repeat."""
+        deadline_s = time.monotonic() + ASK_TRIES_S
+        while True:
+            try:
+                return self._inbox.append(event, chat_id)
+            except StoreUnavailable:
+                if time.monotonic() > deadline_s:
+                    raise
+                gevent.sleep(ASK_PAUSE_S)
 
     def _call(self, work: Callable[[], None]) -> None:
         try:

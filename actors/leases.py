@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import time
 
+# Unlike CLOCK_MONOTONIC it goes on while the machine is suspended, as the lease in the store does.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def lease_clock_s() -> float:
+    """The clock of lease deadlines."""
+    return time.clock_gettime(_CLOCK)
+
 
 class Lease:
     """One worker's hold on one partition. `value` carries the epoch and is what every commit is checked against.
 
-    Past `deadline_s` (monotonic, 75 % of the TTL after the last renewal was asked for) the holder stops by itself, even
-    when the store cannot be reached to say so. `steps` is how many commits of the partition the store has confirmed; a
-    store that has fewer went back (`is_stale`), and the partition has to be claimed again.
+    Past `deadline_s` (on `lease_clock_s`, 75 % of the TTL after the last renewal was asked for) the holder stops by
+    itself, even when the store cannot be reached to say so. `steps` is how many commits of the partition the store has
+    confirmed; a store that has fewer went back (`is_stale`), and the partition has to be claimed again.
     """
 
     __slots__ = ("deadline_s", "is_stale", "partition", "steps", "value")
@@ -25,7 +33,7 @@ class Lease:
     @property
     def held(self) -> bool:
         """Whether the holder may still act."""
-        return time.monotonic() < self.deadline_s
+        return lease_clock_s() < self.deadline_s
 
     def confirm(self, steps: int) -> None:
         """The store has written so many commits."""

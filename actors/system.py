@@ -32,7 +32,7 @@ from bridge.channels import table
 from bridge.channels.channel import Channels, longest_texts
 from bridge.chat.policy import ChatPolicy
 from bridge.codecs.botflow import BotFlowConfig
-from bridge.errors import SettingsError
+from bridge.errors import NewerRecord, SettingsError
 from bridge.keys import Keys
 from bridge.records import ChatRecord
 from bridge.settings.load import Settings
@@ -59,6 +59,8 @@ class System:
         self.inbox = engine(connections, keys)
         self.store = _store(connections, settings, keys, self.inbox)
         _check_layout(self.store, settings)
+        _check_deployment(self.store, settings)
+        _check_records(self.store)
         _warn_of_replicas(self.store)
         self._channels = channels or table.channels(settings)
         self._remotes = Remotes(settings, self._channels)
@@ -166,6 +168,33 @@ def _check_layout(store: Store, settings: Settings) -> None:
         raise SettingsError(
             [f"SALESFORCE_INTEGRATION_PARTITIONS is {settings.partitions}, but this store was first used with {found}."]
         )
+
+
+def _check_deployment(store: Store, settings: Settings) -> None:
+    ours = {
+        "SALESFORCE_INTEGRATION_ENVIRONMENT": settings.environment.strip().lower(),
+        "SALESFORCE_INTEGRATION_SFC_ORGANIZATION_ID": settings.sfc_organization_id,
+        "SALESFORCE_INTEGRATION_SFC_DEPLOYMENT_ID": settings.sfc_deployment_id,
+        "SALESFORCE_INTEGRATION_SFC_BASE_URL": settings.sfc_base_url,
+        "SALESFORCE_INTEGRATION_INTEGRATIONS_BASE_URL": settings.integrations_base_url,
+    }
+    found = store.check_deployment(ours)
+    if other := {name: value for name, value in found.items() if ours.get(name, value) != value}:
+        names = ", ".join(f"{name} is {ours[name]!r} here and {value!r} there" for name, value in other.items())
+        raise SettingsError(
+            [
+                f"This store is used by another deployment: {names}. Give this one a CLIENT or a Redis of its own, or "
+                f"delete the key {store.keys.deployment} when the change is meant."
+            ]
+        )
+
+
+def _check_records(store: Store) -> None:
+    try:
+        for partition in range(store.keys.partitions):
+            store.check_versions(partition)
+    except NewerRecord as error:
+        raise SettingsError([f"{error}: start that version, or wait until those chats are over."]) from error
 
 
 def _warn_of_replicas(store: Store) -> None:

@@ -37,6 +37,10 @@ class MailboxFull(StoreError):
     """A chat owes more messages than MAILBOX_LIMIT; the sender should try later."""
 
 
+class NewerRecord(StoreError):
+    """A chat was written by a newer version of this service; only that version may go on with it."""
+
+
 class RecordTooLarge(StoreError):
     """A chat's record is larger than the store takes; the chat cannot go on."""
 

@@ -41,6 +41,11 @@ class Keys:
         return f"{self._prefix}:partitions"
 
     @property
+    def deployment(self) -> str:
+        """The key that says for which org, deployment and neighbours the store is used, written at the first start."""
+        return f"{self._prefix}:deployment"
+
+    @property
     def workers(self) -> str:
         """The key of the living workers' heartbeats."""
         return f"{self._prefix}:workers"

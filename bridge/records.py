@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -212,3 +212,63 @@ def _upgraded(raw: bytes) -> bytes:
     )
     fields: dict[str, msgspec.Raw] = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     return msgspec.json.encode({**fields, "session": session})
+
+
+class _RecordHead(msgspec.Struct):
+    version: int = 1
+
+
+def version_on_record(raw: bytes) -> int:
+    """The version of a record that may be newer than ours; 0 where none can be read."""
+    try:
+        return msgspec.json.decode(raw, type=_RecordHead).version
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return 0
+
+
+def rescued_record(raw: bytes, *, user_id: str, reason: str, now_ms: int) -> ChatRecord:
+    """A record that ends the chat of a record that cannot be read, with what can be read of it.
+
+    The chat still leaves the desk and tells the bot where the session and the request are known; without a request it
+    has FAILED already.
+    """
+    try:
+        fields = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        fields = {}
+    fields = fields if isinstance(fields, dict) else {}
+    request, session = _converted(fields.get("request"), ConnectRequest), _converted(fields.get("session"), DeskSession)
+    chat_id = str(fields.get("chat_id") or f"unreadable-{now_ms}")
+    if request is None:
+        nobody = ConnectRequest(user_id=user_id, bot_slug="", bot_id="", name="", provider="whatsapp", email="")
+        return ChatRecord(
+            chat_id=chat_id,
+            request=nobody,
+            state=ChatState.FAILED,
+            opened_at_ms=now_ms,
+            end=ChatState.FAILED,
+            reason=reason,
+            ended_at_ms=now_ms,
+        )
+    return ChatRecord(
+        chat_id=chat_id,
+        request=request,
+        state=ChatState.CLOSING,
+        opened_at_ms=now_ms,
+        session=session,
+        listening=False,
+        leaving=session is not None,
+        to_bot=OwedBotState(state="timeout", due_at_ms=now_ms),
+        end=ChatState.FAILED,
+        reason=reason,
+    )
+
+
+Found = TypeVar("Found")
+
+
+def _converted(value: object, kind: type[Found]) -> Found | None:
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value), type=kind)
+    except msgspec.MsgspecError:
+        return None

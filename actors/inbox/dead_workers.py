@@ -55,10 +55,13 @@ def _free(settings: Settings, theirs: Callable[[str], bool], why: str) -> None:
 
 
 def _here() -> str:
-    # Containers may share a name and a process id, but not a process id's name space.
+    """This host and process id space. The boot id tells hosts of one name apart: cloned machines share the rest."""
+    parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
-        return f"{socket.gethostname()}.{os.stat('/proc/self/ns/pid').st_ino}"
-    return socket.gethostname()
+        parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
+    return ".".join(parts)
 
 
 def _is_dead(name: str) -> bool:

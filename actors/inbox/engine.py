@@ -32,7 +32,8 @@ class InboxEngine(Protocol):
     def append(self, event: InboxEvent, chat_id: str = "") -> None:
         """Appends an event that belongs to this chat, or to whichever is open where the id is empty.
 
-        Durable when it returns. Raises StoreUnavailable: then it is not known whether the event was appended.
+        Durable when it returns. Raises StoreUnavailable: then it is not known whether the event was appended. An ask
+        may be appended again; a repeat changes nothing.
         """
 
     def read(self, user_id: str) -> list[Entry]:

@@ -14,15 +14,19 @@ import msgspec
 
 from bridge.actors.base import Ref, tell
 from bridge.actors.inbox.engine import InboxEngine
-from bridge.actors.leases import Lease
+from bridge.actors.leases import Lease, lease_clock_s
 from bridge.actors.protocol import DrainPartitions, PartitionGained, PartitionLost
 from bridge.actors.store.store import Store
+from bridge.actors.store.unreadable import end_unreadable
 from bridge.errors import StoreUnavailable
+from bridge.records import ChatRecord
 
 log = logging.getLogger("bridge.ownership")
 
 POLL_DELAY_RELEASED_S = 1.0
 POLL_DELAY_EXPIRED_S = 3.0
+# A partition that could not be served is tried again after this time.
+RETRY_CLAIM_S = 5.0
 
 
 class LeaseTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +39,7 @@ class LeaseTimes(msgspec.Struct, frozen=True, kw_only=True):
     hand_over_s: float = 3.0
 
     def deadline_s(self, asked_s: float) -> float:
-        """Until when the holder of a lease may act that was claimed or renewed at `asked_s` (monotonic)."""
+        """Until when the holder of a lease may act that was claimed or renewed at `asked_s`."""
         return asked_s + self.lease_ttl_ms / 1000 * 0.75
 
 
@@ -53,6 +57,7 @@ class Ownership:
         self._leases: dict[int, Lease] = {}
         self._living: list[str] = []
         self._wanted: set[int] = set()
+        self._refused_until_s: dict[int, float] = {}
         self._renewed_s = 0.0
         self._greenlet: gevent.Greenlet | None = None
         self._stopping = False
@@ -104,7 +109,8 @@ class Ownership:
             log.info("%d workers share the partitions", len(living))
             self._living = living
             self._wanted = share(self._worker, living, self._store.keys.partitions)
-        for partition in sorted(self._wanted - self._leases.keys()):
+        refused = {p for p, until_s in self._refused_until_s.items() if time.monotonic() < until_s}
+        for partition in sorted(self._wanted - self._leases.keys() - refused):
             if self._stopping:
                 return
             self._claim(partition)
@@ -113,7 +119,7 @@ class Ownership:
 
     def _renew(self) -> None:
         for lease in list(self._leases.values()):
-            asked_s = time.monotonic()
+            asked_s = lease_clock_s()
             renewed = self._store.renew(lease, ttl_ms=self._times.lease_ttl_ms)
             if renewed and lease.held:
                 lease.deadline_s = self._times.deadline_s(asked_s)
@@ -129,21 +135,35 @@ class Ownership:
         self._renewed_s = time.monotonic()
 
     def _claim(self, partition: int) -> None:
-        asked_s = time.monotonic()
+        asked_s = lease_clock_s()
         claim = self._store.claim(partition, self._worker, ttl_ms=self._times.lease_ttl_ms)
         if claim is None:
             return
         lease = Lease(partition, claim.value, deadline_s=self._times.deadline_s(asked_s), steps=claim.steps)
         try:
-            records = tuple(self._store.chats(partition))
-        except StoreUnavailable:
-            # Kept without its chats, it would have no owner until it runs out.
-            self._quietly(partial(self._store.release, lease))
-            raise
-        first_poll_delay_s = POLL_DELAY_RELEASED_S if claim.released else POLL_DELAY_EXPIRED_S
-        self._leases[partition] = lease
+            records = self._records(lease)
+            self._begin(lease, records, POLL_DELAY_RELEASED_S if claim.released else POLL_DELAY_EXPIRED_S)
+        except Exception as error:
+            # One partition must not keep the others without an owner. Kept, this one would have none until it ran out.
+            self._refused_until_s[partition] = time.monotonic() + RETRY_CLAIM_S
+            log.critical("partition %d cannot be served and is given up: %s", partition, error, exc_info=error)
+            self._give_back(lease)
+
+    def _records(self, lease: Lease) -> tuple[ChatRecord, ...]:
+        chats = self._store.stored_chats(lease.partition)
+        readable = [chat.record for chat in chats if chat.record is not None]
+        unreadable = [chat for chat in chats if chat.record is None]
+        return (*readable, *end_unreadable(self._store, lease, unreadable, now_ms=time.time_ns() // 1_000_000))
+
+    def _begin(self, lease: Lease, records: tuple[ChatRecord, ...], first_poll_delay_s: float) -> None:
+        self._leases[lease.partition] = lease
         tell(self._registry, PartitionGained(lease, records, first_poll_delay_s))
-        self._inbox.assigned(partition)
+        self._inbox.assigned(lease.partition)
+
+    def _give_back(self, lease: Lease) -> None:
+        if lease.partition in self._leases:
+            self._lose(lease)
+        self._quietly(partial(self._store.release, lease))
 
     def _hand_over(self, partitions: list[int], deadline_s: float) -> None:
         self._inbox.revoked(partitions)

@@ -16,7 +16,7 @@ from bridge.actors.protocol import Entry
 from bridge.actors.store.commands import Commands, EngineScripts, Script
 from bridge.actors.store.connections import Connections
 from bridge.keys import Keys
-from bridge.messages import InboxEvent, decode_event, encode_event
+from bridge.messages import ConnectRequested, FinishRequested, InboxEvent, decode_event, encode_event
 
 log = logging.getLogger("bridge.inbox")
 
@@ -24,6 +24,7 @@ BLOCK_S = 0.5
 BATCH = 500
 START = "0-0"
 TOLD_KEPT = 10_000
+ASKED_TTL_S = 300
 
 APPEND = """
 local function append(keys, user, event, chat)
@@ -42,7 +43,18 @@ local function record_position(keys, entries)
 end
 """
 
-_APPEND_ONE = Script(f"{APPEND}\nreturn append(KEYS, ARGV[1], ARGV[2], ARGV[3]) and 1 or 0")
+_APPEND_ONE = Script(
+    APPEND
+    + """
+-- KEYS: stream, asked   ARGV: user, event, chat, correlation id of an ask or '', TTL of `asked` (s)
+if ARGV[4] ~= '' and not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[5]) then
+  -- A write, so that a WAIT after a repeat waits for the first copy as well.
+  return redis.call('EXPIRE', KEYS[2], ARGV[5])
+end
+append(KEYS, ARGV[1], ARGV[2], ARGV[3])
+return 1
+"""
+)
 
 
 class Cursor:
@@ -93,9 +105,16 @@ class RedisInbox:
             self._greenlet.join(timeout=self._block_s + 3)
 
     def append(self, event: InboxEvent, chat_id: str = "") -> None:
-        """Appends an event. Raises StoreUnavailable: then it is not known whether the event was appended."""
-        keys = [self._stream(self._keys.partition(event.user_id))]
-        self._commands.durably(_APPEND_ONE, keys, [event.user_id, encode_event(event), chat_id])
+        """Appends an event. Raises StoreUnavailable: then it is not known whether the event was appended.
+
+        An ask that is appended again under the same correlation id changes nothing.
+        """
+        partition = self._keys.partition(event.user_id)
+        ask = event.ask if isinstance(event, ConnectRequested | FinishRequested) else None
+        asked = ask.correlation_id if ask else ""
+        keys = [self._stream(partition), self._keys.of(partition, "asked", asked)]
+        args = [event.user_id, encode_event(event), chat_id, asked, ASKED_TTL_S]
+        self._commands.durably(_APPEND_ONE, keys, args)
 
     def read(self, user_id: str) -> list[Entry]:
         """A user's entries that no commit has deleted yet, in order."""

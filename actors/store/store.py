@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from importlib.resources import files
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,13 +13,15 @@ from bridge.actors.leases import Lease
 from bridge.actors.store.commands import Commands, EngineScripts, Script
 from bridge.actors.store.connections import Connections
 from bridge.actors.store.context import decode_context, encode_context
+from bridge.actors.store.lease_store import LeaseStore, script_source
 from bridge.actors.store.pipelining import connected_replicas
 from bridge.door import Posted
-from bridge.errors import Fenced, MailboxFull, RecordTooLarge, StaleRecord
+from bridge.errors import Fenced, MailboxFull, NewerRecord, RecordTooLarge, StaleRecord
 from bridge.keys import Keys
 from bridge.messages import Answer, Ask, InboxEvent, UserMessage, encode_event
 from bridge.records import (
     CONTEXT_TTL_S,
+    RECORD_VERSION,
     ChatRecord,
     ContextEntry,
     DeadLetter,
@@ -28,6 +29,7 @@ from bridge.records import (
     context_entry,
     decode_record,
     encode_record,
+    version_on_record,
 )
 
 log = logging.getLogger("bridge.store")
@@ -46,12 +48,12 @@ UNCHECKED = "*"
 FENCED, WRITTEN, REPEATED, STALE = range(4)
 
 
-class Claim(msgspec.Struct, frozen=True):
-    """A partition that was taken: its lease's value, and whether its last owner is known to have let go of it."""
+class StoredChat(msgspec.Struct, frozen=True):
+    """A chat as it is on record; `record` is None where that cannot be read."""
 
-    value: str
-    released: bool
-    steps: int = 0
+    user_id: str
+    raw: bytes
+    record: ChatRecord | None
 
 
 class Commit(msgspec.Struct, kw_only=True):
@@ -75,24 +77,22 @@ class Commit(msgspec.Struct, kw_only=True):
     at_ms: int = msgspec.field(default_factory=lambda: _now_ms())
 
 
-class Store:
+class Store(LeaseStore):
     """Reads and writes for one tenant. Every method raises StoreUnavailable when the store does not answer."""
 
     def __init__(
         self, connections: Connections, keys: Keys, *, client: str, mailbox_limit: int, engine: EngineScripts
     ) -> None:
-        self.keys = keys
+        super().__init__(Commands(connections), keys)
         self.durability = connections.durability
-        self._commands = Commands(connections)
-        self._redis = self._commands.redis
         self._client = client
         self._mailbox_limit = mailbox_limit
         self._wait_replicas = connections.wait_replicas
         self._engine_names = engine.names
-        names = ("post", "posted", "commit", "claim", "renew", "release", "beat")
-        shared = _source("shared")
+        names = ("post", "posted", "commit")
+        shared = script_source("shared")
         before = {"post": shared + engine.append, "commit": shared + engine.record_position, "posted": shared}
-        self._scripts = {name: Script(before.get(name, "") + _source(name)) for name in names}
+        self._scripts = {name: Script(before[name] + script_source(name)) for name in names}
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class Store:
             raise MailboxFull(f"the chat owes {self._mailbox_limit} messages, or {MAILBOX_BYTES} bytes")
         if went == "append" and event is not None and append is not None:
             append(event, chat_id)
-            self._run("posted", [seen, loads], [user, encoded, SEEN_TTL_S])
+            self._run(self._scripts["posted"], [seen, loads], [user, encoded, SEEN_TTL_S])
             return "inbox"
         return went  # type: ignore[return-value]
 
@@ -182,9 +182,19 @@ class Store:
         lease.confirm(steps)
 
     def chats(self, partition: int) -> list[ChatRecord]:
-        """Every open chat of a partition."""
+        """Every open chat of a partition that can be read. Raises NewerRecord."""
+        return [chat.record for chat in self.stored_chats(partition) if chat.record is not None]
+
+    def check_versions(self, partition: int) -> None:
+        """Raises NewerRecord where a newer version of this service wrote a chat of the partition."""
         raw: Any = self._call(lambda: self._redis.hvals(self.keys.of(partition, "chats")))
-        return [record for record in map(_readable, raw) if record is not None]
+        _refuse_newer(partition, raw)
+
+    def stored_chats(self, partition: int) -> list[StoredChat]:
+        """Every open chat of a partition. Raises NewerRecord where a newer version of this service wrote one."""
+        found: Any = self._call(lambda: self._redis.hgetall(self.keys.of(partition, "chats")))
+        _refuse_newer(partition, found.values())
+        return [StoredChat(user.decode("utf-8", "replace"), raw, _readable(raw)) for user, raw in found.items()]
 
     def chat(self, user_id: str) -> ChatRecord | None:
         """One user's open chat."""
@@ -204,50 +214,14 @@ class Store:
         raw: Any = self._call(lambda: self._redis.zrange(key, 0, -1, withscores=True))
         return decode_context(raw, oldest_ms=_now_ms() - CONTEXT_TTL_S * 1000)
 
-    # --- ownership --------------------------------------------------------------------------------------------------
+    # --- the whole store ----------------------------------------------------------------------------------------------
 
-    def claim(self, partition: int, worker: str, *, ttl_ms: int) -> Claim | None:
-        """Takes a free partition; None when somebody holds it."""
-        keys = [self.keys.of(partition, name) for name in ("lease", "epoch", "released", "steps")]
-        taken: list[Any] | None = self._run("claim", keys, [worker, ttl_ms])
-        return Claim(taken[0].decode(), bool(taken[1]), taken[2]) if taken else None
-
-    def renew(self, lease: Lease, *, ttl_ms: int) -> bool:
-        """Keeps a lease; False when it is not ours any more, or when the store went back (`lease.is_stale`)."""
-        keys = [self.keys.of(lease.partition, name) for name in ("lease", "steps")]
-        kept: int = self._run("renew", keys, [lease.value, ttl_ms, lease.steps])
-        if kept < 0:
-            lease.give_up(stale=True)
-        return kept > 0
-
-    def release(self, lease: Lease) -> None:
-        """Gives a lease up."""
-        keys = [self.keys.of(lease.partition, name) for name in ("lease", "released")]
-        self._run("release", keys, [lease.value])
-
-    def living(self, worker: str, *, ttl_ms: int) -> list[str]:
-        """Says that this worker lives, and which do."""
-        return sorted(name.decode() for name in self._run("beat", [self.keys.workers], [worker, ttl_ms]))
-
-    def remove_worker(self, worker: str) -> None:
-        """Says that a worker lives no more."""
-        self._call(lambda: self._redis.zrem(self.keys.workers, worker))
-
-    def release_all(self, theirs: Callable[[str], bool]) -> int:
-        """Gives up every lease of the workers that are meant, and strikes them off; how many leases there were."""
-        partitions = range(self.keys.partitions)
-        with self._redis.pipeline(transaction=False) as pipe:
-            for partition in partitions:
-                pipe.get(self.keys.of(partition, "lease"))
-            values: list[bytes | None] = self._call(pipe.execute)
-        held = [Lease(p, v.decode(), deadline_s=0.0) for p, v in zip(partitions, values, strict=True) if v]
-        meant = [lease for lease in held if theirs(lease.value.rpartition(":")[0])]
-        for lease in meant:
-            self.release(lease)
-        for worker in self._call(lambda: self._redis.zrange(self.keys.workers, 0, -1)):
-            if theirs(worker.decode()):
-                self.remove_worker(worker.decode())
-        return len(meant)
+    def check_deployment(self, deployment: Mapping[str, str]) -> dict[str, str]:
+        """What the store was first used for, written now when the store is new."""
+        ours = msgspec.json.encode(dict(deployment))
+        self._call(lambda: self._redis.set(self.keys.deployment, ours, nx=True))
+        found: Any = self._call(lambda: self._redis.get(self.keys.deployment))
+        return msgspec.json.decode(found, type=dict[str, str])
 
     def check_layout(self) -> int:
         """The number of partitions that the store was first used with; writes ours when it is new."""
@@ -277,19 +251,18 @@ class Store:
     def _durably(self, script: str, keys: list[str], args: list[Any]) -> Any:
         return self._commands.durably(self._scripts[script], keys, args)
 
-    def _run(self, script: str, keys: list[str], args: list[Any]) -> Any:
-        return self._commands.run(self._scripts[script], keys, args)
 
-    def _call(self, command: Callable[[], Any]) -> Any:
-        return self._commands.call(command)
+def _refuse_newer(partition: int, records: Iterable[bytes]) -> None:
+    if any(version_on_record(raw) > RECORD_VERSION for raw in records):
+        raise NewerRecord(f"partition {partition} has chats that a newer version of this service wrote")
 
 
 def _readable(raw: bytes) -> ChatRecord | None:
     try:
         return decode_record(raw)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         # One record that cannot be read must not keep a partition from its other chats.
-        log.exception("a chat's record cannot be read and is left as it is")
+        log.exception("a chat's record cannot be read")
         return None
 
 
@@ -303,10 +276,6 @@ def _encoded(record: ChatRecord | None) -> bytes:
 def version_of(record: ChatRecord | None) -> str:
     """Which chat a record is of, and how many steps it has taken; empty without a record."""
     return f"{record.chat_id}/{record.step}" if record else ""
-
-
-def _source(name: str) -> str:
-    return files("bridge.actors.store").joinpath("scripts", f"{name}.lua").read_text()
 
 
 def _now_ms() -> int:

@@ -22,8 +22,10 @@ from gevent.server import StreamServer
 
 from bridge.actors.base import BridgeActor, Ref
 from bridge.actors.inbox.redis import RedisInbox
-from bridge.actors.leases import Lease
+from bridge.actors.leases import Lease, lease_clock_s
+from bridge.actors.store.commands import Commands
 from bridge.actors.store.connections import Connections
+from bridge.actors.store.letters import Letters
 from bridge.actors.store.store import Store
 from bridge.codecs.liveagent.session import LiveAgentSession, read, sending_half, written
 from bridge.keys import Keys
@@ -179,6 +181,10 @@ class Place:
         keys = Keys(self.client, partitions)
         return Store(self.connections, keys, client=self.client, mailbox_limit=mailbox_limit, engine=RedisInbox.scripts)
 
+    def letters(self) -> Letters:
+        """Its dead letters."""
+        return Letters(Commands(self.connections), self.keys)
+
     def engine(self, *, block_s: float = 0.05) -> RedisInbox:
         """One worker's inbox."""
         return RedisInbox(self.connections, self.keys, block_s=block_s)
@@ -306,7 +312,7 @@ def take(store: Store, user_or_partition: str | int, worker: str = "w1", *, held
         partition = store.keys.partition(partition)
     claim = store.claim(partition, worker, ttl_ms=int(LONG_S * 1000))
     assert claim is not None, f"partition {partition} has an owner"
-    return Lease(partition, claim.value, deadline_s=time.monotonic() + held_s)
+    return Lease(partition, claim.value, deadline_s=lease_clock_s() + held_s)
 
 
 def user_in(keys: Keys, partition: int, number: int = 0) -> str:

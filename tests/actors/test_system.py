@@ -10,9 +10,10 @@ from typing import Any
 import gevent
 import pykka
 import pytest
-from actor_parts import RedisServer, make_settings, said, wait_for, wants_chat
+from actor_parts import RedisServer, chat_record, make_settings, said, take, wait_for, wants_chat
 
 from bridge.actors import system as system_module
+from bridge.actors.store.store import Commit
 from bridge.actors.system import System
 from bridge.codecs.liveagent.session import read
 from bridge.errors import AnswerTimeout, RemoteError, SettingsError
@@ -145,6 +146,30 @@ def test_another_number_of_partitions_than_at_first_is_refused(redis_server: Red
     run(partitions="8", **there)
     with pytest.raises(SettingsError, match="PARTITIONS is 16, but this store was first used with 8"):
         run(partitions="16", **there)
+
+
+@pytest.mark.redis
+def test_a_store_that_another_deployment_uses_is_refused(redis_server: RedisServer, run: Run) -> None:
+    there = {"redis_address": redis_server.address, "client": f"t-{uuid.uuid4().hex[:8]}"}
+    run(**there)
+    with pytest.raises(SettingsError, match=r"SFC_DEPLOYMENT_ID is '572other' here and '.+' there.* CLIENT"):
+        run(sfc_deployment_id="572other", **there)
+    with pytest.raises(SettingsError, match="ENVIRONMENT is 'staging' here and 'dev' there"):
+        run(environment="staging", webhook_without_signature="true", **there)
+    run(**there)
+
+
+@pytest.mark.redis
+def test_records_of_a_newer_version_are_refused_at_the_start(redis_server: RedisServer, run: Run) -> None:
+    there = {"redis_address": redis_server.address, "client": f"t-{uuid.uuid4().hex[:8]}", "partitions": "8"}
+    first = run(**there)
+    first.stop(3.0)
+    store = first.store
+    lease = take(store, who(1))
+    store.commit(lease, Commit(user_id=who(1), record=chat_record(who(1), version=99)))
+    store.release(lease)
+    with pytest.raises(SettingsError, match="a newer version of this service wrote: start that version"):
+        run(**there)
 
 
 # --- being asked ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from gevent.event import Event
 from bridge.actors.base import Ref
 from bridge.actors.chats import registry as registry_module
 from bridge.actors.chats.registry import FAILURES_ALLOWED, InterconnectionRegistry
-from bridge.actors.leases import Lease
+from bridge.actors.leases import Lease, lease_clock_s
 from bridge.actors.protocol import (
     Drain,
     Drained,
@@ -70,7 +70,7 @@ class Office:
     def gains(
         self, partition: int, *records: ChatRecord, first_poll_delay_s: float = 1.0, held_s: float = LONG_S
     ) -> Lease:
-        lease = self.leases[partition] = Lease(partition, f"w:{partition}", deadline_s=time.monotonic() + held_s)
+        lease = self.leases[partition] = Lease(partition, f"w:{partition}", deadline_s=lease_clock_s() + held_s)
         self.ref.tell(PartitionGained(lease, records, first_poll_delay_s))
         return lease
 
@@ -366,7 +366,7 @@ def test_an_interconnection_that_cannot_be_started_stops_nobody_else(caplog: pyt
         raise MemoryError("no room")
 
     ref: Ref = InterconnectionRegistry.start(refuse)
-    lease = Lease(1, "w:1", deadline_s=time.monotonic() + LONG_S)
+    lease = Lease(1, "w:1", deadline_s=lease_clock_s() + LONG_S)
     ref.tell(PartitionGained(lease, (), 0.0))
     ref.tell(Entry(1, "1-0", received(user="ana")))
     assert ref.ask(Ping(), timeout=5) == 0

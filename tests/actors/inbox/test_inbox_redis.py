@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import gevent
 import pytest
 import redis
 from actor_parts import Heard, Place, Proxy, RedisServer, chat_record, said, settle, take, user_in, wait_for
 
+from bridge.actors.door import ActorDoor
 from bridge.actors.inbox import redis as feed_module
 from bridge.actors.inbox.redis import RedisInbox
+from bridge.actors.inbox.replies import Replies
 from bridge.actors.protocol import Entry
 from bridge.actors.store.store import Commit, Store
-from bridge.messages import UserMessageReceived, encode_event
+from bridge.messages import Answer, Ask, FinishRequested, UserMessageReceived, encode_event
 
 USER = "5215573735001"
 
@@ -290,3 +293,35 @@ def test_a_stop_ends_the_reading(place: Place, heard: Heard) -> None:
     feed.stop()
     assert feed._greenlet is not None
     assert feed._greenlet.ready()
+
+
+def test_an_ask_that_is_appended_again_is_there_once(place: Place) -> None:
+    inbox = place.engine()
+    for ask in (Ask("replies", "7", 1), Ask("replies", "7", 1), Ask("replies", "8", 1)):
+        inbox.append(FinishRequested(USER, ask))
+    assert len(inbox.read(USER)) == 2
+
+
+@pytest.mark.redis
+def test_an_ask_whose_append_was_not_confirmed_gets_its_answer(redis_server: RedisServer) -> None:
+    line = Proxy(redis_server.port)
+    behind, direct = Place(line.address), Place(redis_server.address)
+    direct.client, direct.keys = behind.client, behind.keys
+    replies = Replies(direct.connections.client(blocking_s=0.05), direct.keys.replies("w1"))
+    replies.start()
+    inbox, looking = behind.engine(), direct.engine()
+    inbox.append(FinishRequested(USER, Ask("replies", "earlier", 1)))
+    door = ActorDoor(direct.store(), inbox, replies, timeout_s=10)
+    line.silent = True
+    asking = gevent.spawn(door.finish, USER)
+    wait_for(lambda: len(looking.read(USER)) == 2)
+    line.silent = False
+    line.cut()
+    entry = looking.read(USER)[-1]
+    assert isinstance(entry.event, FinishRequested)
+    assert entry.event.ask is not None
+    direct.store().reply(entry.event.ask, Answer("ok"))
+    assert asking.get(timeout=10).code == "ok"
+    assert len(looking.read(USER)) == 2
+    replies.stop()
+    line.close()

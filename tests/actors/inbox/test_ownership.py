@@ -9,13 +9,26 @@ from typing import Any
 import gevent
 import msgspec
 import pytest
-from actor_parts import PARTITIONS, Heard, Place, Proxy, RedisServer, chat_record, settle, take, user_in, wait_for
+from actor_parts import (
+    PARTITIONS,
+    Heard,
+    Place,
+    Proxy,
+    RedisServer,
+    active_chat,
+    chat_record,
+    settle,
+    take,
+    user_in,
+    wait_for,
+)
 from gevent.event import Event
 
 from bridge.actors.inbox.ownership import POLL_DELAY_EXPIRED_S, POLL_DELAY_RELEASED_S, LeaseTimes, Ownership, share
-from bridge.actors.leases import Lease
+from bridge.actors.leases import Lease, lease_clock_s
 from bridge.actors.protocol import DrainPartitions, PartitionGained, PartitionLost
 from bridge.actors.store.store import Commit, Store
+from bridge.records import ChatState
 
 ALL = list(range(PARTITIONS))
 QUICK = LeaseTimes(tick_s=0.01, renew_every_s=0.05)
@@ -205,6 +218,62 @@ def test_what_a_dead_worker_held_is_taken_over_promptly(place: Place, hire: Hire
     assert {one.first_poll_delay_s for one in gained} == {POLL_DELAY_RELEASED_S}
 
 
+def test_a_record_that_cannot_be_read_ends_its_chat_and_the_bot_is_told(place: Place, hire: Hire) -> None:
+    user, other, store = user_in(place.keys, 3), user_in(place.keys, 3, 1), place.store()
+    lease = take(store, 3)
+    for who in (user, other):
+        store.commit(lease, Commit(user_id=who, record=active_chat(who)))
+    raw: Any = place.raw.hget(place.keys.of(3, "chats"), user)
+    place.raw.hset(place.keys.of(3, "chats"), user, raw.replace(b'"state":"active"', b'"state":"on the moon"'))
+    store.release(lease)
+    worker = hire(place, "w1").start()
+    gained = {one.lease.partition: one for one in worker.heard.wait_for(PartitionGained, PARTITIONS)}
+    records = {record.request.user_id: record for record in gained[3].records}
+    assert set(records) == {user, other}
+    ended = records[user]
+    assert (ended.state, ended.leaving, ended.end) == (ChatState.CLOSING, True, ChatState.FAILED)
+    assert ended.to_bot is not None
+    assert ended.to_bot.state == "timeout"
+    assert store.chat(user) == ended
+    [(_, letter)] = place.letters().all()
+    assert (letter.user_id, letter.direction, letter.reason) == (user, "record", "the record cannot be read")
+    assert "on the moon" in letter.delivery.text
+
+
+def test_a_record_of_which_nothing_can_be_read_is_a_dead_letter_and_its_user_may_begin_again(
+    place: Place, hire: Hire
+) -> None:
+    user, store = user_in(place.keys, 3), place.store()
+    place.raw.hset(place.keys.of(3, "chats"), user, b"\xff{no json")
+    worker = hire(place, "w1").start()
+    worker.heard.wait_for(PartitionGained, PARTITIONS)
+    assert store.chat(user) is None
+    [(_, letter)] = place.letters().all()
+    assert letter.user_id == user
+
+
+def test_a_partition_that_cannot_be_served_does_not_keep_the_others_without_an_owner(
+    place: Place, hire: Hire, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.raw.set(place.keys.of(3, "chats"), "of another kind")
+    worker = hire(place, "w1").start()
+    wait_for(lambda: sorted(worker.held) == [p for p in ALL if p != 3])
+    assert worker.ownership.first_round.wait(5)
+    assert "partition 3 cannot be served" in caplog.text
+    assert place.store().claim(3, "w2", ttl_ms=1) is not None, "its lease was not given back"
+
+
+def test_a_partition_with_a_record_of_a_newer_version_is_left_to_that_version(place: Place, hire: Hire) -> None:
+    user, store = user_in(place.keys, 3), place.store()
+    lease = take(store, 3)
+    store.commit(lease, Commit(user_id=user, record=chat_record(user, version=99)))
+    before = place.raw.hgetall(place.keys.of(3, "chats"))
+    store.release(lease)
+    worker = hire(place, "w1").start()
+    wait_for(lambda: sorted(worker.held) == [p for p in ALL if p != 3])
+    assert place.raw.hgetall(place.keys.of(3, "chats")) == before
+
+
 # --- keeping and losing -----------------------------------------------------------------------------------------------
 
 
@@ -363,9 +432,9 @@ def test_a_registry_that_is_gone_does_not_keep_a_stop_from_freeing_all(embedded:
 
 
 def test_a_lease_is_held_until_it_is_given_up_or_past_its_deadline() -> None:
-    lease = Lease(1, "w:1", deadline_s=time.monotonic() + 0.05)
+    lease = Lease(1, "w:1", deadline_s=lease_clock_s() + 0.05)
     assert lease.held
     wait_for(lambda: not lease.held, 1)
-    other = Lease(1, "w:1", deadline_s=time.monotonic() + 60)
+    other = Lease(1, "w:1", deadline_s=lease_clock_s() + 60)
     other.give_up()
     assert not other.held

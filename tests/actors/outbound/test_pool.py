@@ -15,7 +15,7 @@ import pytest
 from actor_parts import Heard, desk_session, settle, wait_for, wants_chat
 from gevent.event import Event
 
-from bridge.actors.leases import Lease
+from bridge.actors.leases import Lease, lease_clock_s
 from bridge.actors.outbound.pool import ClientPool
 from bridge.actors.protocol import Failure, Outcome, Request
 from bridge.commands import (
@@ -241,7 +241,7 @@ def test_only_texts_wait_for_the_rate_limit(command: Command) -> None:
 def test_a_request_whose_lease_is_over_is_not_carried_out(remote: Remote) -> None:
     heard = Heard()
     remote.slow = {"ana"}
-    lease = Lease(1, "worker:1", deadline_s=time.monotonic() + 60)
+    lease = Lease(1, "worker:1", deadline_s=lease_clock_s() + 60)
     pool = pool_of(remote.serve, size=1)
     pool.tell(request(heard, "ana", 1))
     wait_for(lambda: remote.under_way == 1)

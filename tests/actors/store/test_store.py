@@ -568,11 +568,11 @@ def test_the_number_of_partitions_stays_what_it_was_at_first(place: Place) -> No
 
 
 def test_an_ask_goes_to_the_inbox_with_or_without_a_chat(store: Store, engine: RedisInbox) -> None:
-    asked = ConnectRequested(wants_chat(USER), Ask("replies:w1", "7"))
-    engine.append(asked)
+    first, second = (ConnectRequested(wants_chat(USER), Ask("replies:w1", number)) for number in ("7", "8"))
+    engine.append(first)
     open_chat(store)
-    engine.append(asked)
-    assert [entry.event for entry in engine.read(USER)] == [asked, asked]
+    engine.append(second)
+    assert [entry.event for entry in engine.read(USER)] == [first, second]
 
 
 def test_an_answer_lies_where_it_is_waited_for_but_not_for_ever(place: Place, store: Store) -> None:
