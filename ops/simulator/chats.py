@@ -59,6 +59,7 @@ class Chat:
         self.poll: Poll | None = None
         self.gone = False
         # the repair
+        self.unconfirmed: Batch | None = None
         self.broken = False
         self.was_503 = False
         self.repair: Repair = ""
@@ -96,6 +97,10 @@ class Chat:
             raise Refusal(400, f"ack {ack} was never given out", properties={"ack": "out of range"})
         if self.batch is not None and (ack is None or ack >= self.batch.sequence):
             self.batch = None
+        if self.unconfirmed is not None:
+            unread = ack is not None and ack < self.unconfirmed.sequence
+            texts = [event for event in self.unconfirmed.messages if event["type"] == "ChatMessage"]
+            self.pending[1:1], self.unconfirmed = texts if unread else [], None
 
     # --- the agent's side -------------------------------------------------------------------------------------------
 
@@ -230,6 +235,7 @@ class Chat:
         unseen = self.batch.messages if self.batch is not None and offset < self.batch.offset else []
         repeated = ("ChatMessage", "ChasitorSessionData")
         kept = [event for event in [*unseen, *self.pending] if event["type"] not in repeated]
+        self.unconfirmed = self.batch if self.settings.reconnect_repeats else None
         self.batch, self.pending = None, [{"type": "ChasitorSessionData", "message": self._session_data()}, *kept]
         self.affinity = os.urandom(4).hex()
         self.number, self.last_post = 0, b""

@@ -20,6 +20,7 @@ class SimulatorSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     second_poll: Literal["terminate", "tolerate"] = "terminate"
     notice_closed: bool = True
     repeated_number: Literal["accept", "refuse"] = "accept"
+    reconnect_repeats: bool = False
     burst_gap_s: float = 0.0
     yalo_prechat: bool = True
     organization_id: str = "00D000000000001"

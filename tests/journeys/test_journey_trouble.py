@@ -169,6 +169,20 @@ def test_a_broken_session_is_repaired_and_nothing_is_lost_or_said_twice(simulato
     end_well(user)
 
 
+def test_a_batch_that_was_taken_and_not_confirmed_before_the_session_moved_is_not_said_twice(
+    simulator: Simulator, user: BotUser
+) -> None:
+    simulator.configure(reconnect_repeats=True)
+    user.talk()
+    moved = simulator.add_fault("*/System/Messages", session=user.agent.session, status=503)
+    user.agent.say("despierta")
+    simulator.wait_for(lambda: user.agent.entries("session_resynced"), LONG_S)
+    assert moved.hits == 1
+    user.agent.say("tras 503")
+    user.must_read(WAIT, "despierta", "tras 503", timeout_s=LONG_S)
+    end_well(user)
+
+
 def test_a_503_to_a_text_repairs_the_session_and_the_texts_keep_their_order(
     simulator: Simulator, user: BotUser
 ) -> None:

@@ -153,16 +153,20 @@ class LiveAgentCodec:
     def polled(self, session: LiveAgentSession, reply: HttpReply) -> PolledBatch:
         """What a poll brought. A batch that was taken before (`sequence` ≤ `ack`) brings nothing.
 
-        The rule is liveagent.md, "Acknowledgement and offset".
+        The rule is liveagent.md, "Acknowledgement and offset". After a reconnect the numbers may go on or begin again.
         Raises DeskError (busy, gone, broken), RemoteUnavailable, RemoteRefused.
         """
+        restoring = session.repair == "restore"
         if reply.status == 204:
-            return PolledBatch(_restored(session))
+            return PolledBatch(_restored(msgspec.structs.replace(session, ack=-1) if restoring else session))
+        if reply.status == 400 and restoring and session.ack >= 0:
+            # The new server does not know the number that the old one gave.
+            return PolledBatch(msgspec.structs.replace(session, ack=-1))
         if reply.status == 409:
             raise DeskError(f"{_WHO}: {reply.text}", verdict="busy", status=409)
         _raise_for_session(reply)
         batch = parse(reply, _Batch)
-        if batch.sequence <= session.ack:
+        if batch.sequence <= session.ack and not restoring:
             return PolledBatch(session)
         acked = msgspec.structs.replace(session, ack=batch.sequence, offset=_offset(batch.offset, session.offset))
         reader = EventReader(acked)
@@ -191,9 +195,9 @@ class LiveAgentCodec:
         if reply.status == 503:
             raise RemoteUnavailable(f"{_WHO}: {reply.text}", status=503)
         _raise_for_session(reply)
-        # Numbers start again with the new affinity; what the desk holds comes first, in ChasitorSessionData.
+        # POST numbers start again. The ack stays: -1 would ask once more for a batch that was taken but not yet acked.
         return msgspec.structs.replace(
-            session, affinity=_new_affinity(reply), sequence=0, ack=-1, repair="restore", repairs=session.repairs + 1
+            session, affinity=_new_affinity(reply), sequence=0, repair="restore", repairs=session.repairs + 1
         )
 
     def _headers(self, session: LiveAgentSession) -> dict[str, str]:

@@ -29,7 +29,7 @@ class LiveAgentSession(msgspec.Struct, frozen=True, kw_only=True):
 
     `sequence` is the last POST number that the desk took; the POST under way, if any, carries `sequence + 1`.
     `said` counts the texts that the desk took, `found` those that a repair found there unconfirmed, `heard` the agent's
-    texts. `repairs` counts the reconnects: after each one, `sequence` and `ack` start again.
+    texts. `repairs` counts the reconnects: after each one, `sequence` starts again.
     """
 
     session_id: str
@@ -61,7 +61,6 @@ class _Receiving(msgspec.Struct, omit_defaults=True):
     offset: int = 0
     found: int = 0
     heard: int = 0
-    repairs: int = 0
 
 
 _sending_decoder = msgspec.json.Decoder(_Sending)
@@ -69,7 +68,7 @@ _receiving_decoder = msgspec.json.Decoder(_Receiving)
 
 
 def read(session: DeskSession) -> LiveAgentSession:
-    """The session of a chat, as the codec reads it. An `ack` from before the last reconnect does not count."""
+    """The session of a chat, as the codec reads it."""
     sending, receiving = _sending_decoder.decode(session.sending), _receiving_decoder.decode(session.receiving)
     return LiveAgentSession(
         session_id=session.id,
@@ -77,7 +76,7 @@ def read(session: DeskSession) -> LiveAgentSession:
         affinity=sending.affinity,
         opened_at_ms=session.opened_at_ms,
         poll_timeout_s=receiving.poll_timeout_s,
-        ack=receiving.ack if receiving.repairs == sending.repairs else -1,
+        ack=receiving.ack,
         offset=receiving.offset,
         sequence=sending.sequence,
         said=sending.said,
@@ -108,9 +107,7 @@ def sending_half(session: LiveAgentSession) -> msgspec.Raw:
 
 def receiving_half(session: LiveAgentSession) -> msgspec.Raw:
     """What polls change."""
-    half = _Receiving(
-        session.poll_timeout_s, session.ack, session.offset, session.found, session.heard, session.repairs
-    )
+    half = _Receiving(session.poll_timeout_s, session.ack, session.offset, session.found, session.heard)
     return msgspec.Raw(msgspec.json.encode(half))
 
 

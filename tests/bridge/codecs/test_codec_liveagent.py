@@ -488,7 +488,7 @@ def test_a_batch_that_cannot_be_acked_is_asked_for_again_after_a_pause(body: byt
 
 # --- repairing ------------------------------------------------------------------------------------------------------
 
-RESTORE = msgspec.structs.replace(SESSION, affinity="new", sequence=0, ack=-1, repair="restore", repairs=1)
+RESTORE = msgspec.structs.replace(SESSION, affinity="new", sequence=0, repair="restore", repairs=1)
 
 
 def reconnected(body: Any) -> HttpReply:
@@ -503,11 +503,29 @@ def test_a_repair_begins_with_reconnect_from_the_last_offset_with_affinity_null(
 
 
 @pytest.mark.parametrize("reset", [{"resetSequence": True}, {}])
-def test_after_reconnect_numbers_start_again_and_the_desk_speaks_first(reset: dict[str, Any]) -> None:
+def test_after_reconnect_posts_are_numbered_again_and_the_poll_goes_on_from_the_last_ack(reset: dict[str, Any]) -> None:
     session = codec().repaired(BROKEN, reconnected({**reset, "affinityToken": "new"}))
     assert session == RESTORE
     assert written(session).health == "restoring"
-    assert codec().poll(session).url.endswith("?ack=-1")
+    assert codec().poll(session).url.endswith("?ack=3")
+
+
+@pytest.mark.parametrize("sequence", [0, 3, 4, 9])
+def test_the_first_batch_after_a_reconnect_is_taken_whatever_its_number(sequence: int) -> None:
+    got = codec().polled(RESTORE, batch(message("ChasitorSessionData", chatMessages=[]), sequence=sequence))
+    assert (got.session.ack, got.session.repair) == (sequence, "resync")
+
+
+def test_a_server_that_has_nothing_after_a_reconnect_may_number_from_the_start() -> None:
+    got = codec().polled(RESTORE, HttpReply(204))
+    assert (got.session.ack, got.session.repair) == (-1, "resync")
+
+
+def test_a_server_that_does_not_know_the_last_ack_is_asked_from_the_start() -> None:
+    got = codec().polled(RESTORE, HttpReply(400))
+    assert (got.session.ack, got.session.repair) == (-1, "restore")
+    with pytest.raises(RemoteRefused):
+        codec().polled(got.session, HttpReply(400))
 
 
 @pytest.mark.parametrize(
@@ -617,7 +635,7 @@ def test_a_poll_and_a_post_side_by_side_keep_their_own_counters() -> None:
     assert read(written(SESSION).sent(text_taken).received(batch_taken)) == together
 
 
-def test_a_reconnect_replaces_the_sending_half_and_the_polls_begin_anew_with_it() -> None:
+def test_a_reconnect_replaces_the_sending_half_alone() -> None:
     session = written(BROKEN).sent(sending_half(RESTORE), turn(BROKEN, RESTORE))
     assert read(session) == RESTORE
 
