@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 Provider = Literal["whatsapp", "facebook"]
+ExtraValue = str | bool | int | float
 MediaKind = Literal["image", "document", "audio", "video", "file"]
 BotState = Literal["blocked", "timeout", "success"]
 
@@ -70,7 +71,7 @@ class ConnectRequest(Message, frozen=True, kw_only=True):
     provider: Provider
     email: str
     phone_number: str = ""
-    extra_data: dict[str, str] = {}
+    extra_data: dict[str, ExtraValue] = {}
 
 
 class Ask(Message, frozen=True):

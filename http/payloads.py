@@ -13,7 +13,7 @@ from msgspec.structs import FieldInfo
 from bridge.errors import PayloadError
 from bridge.http.extra_data import value_of
 from bridge.inputs import SLUG_PATTERN, USER_ID_PATTERN, decode
-from bridge.messages import ConnectRequest, Provider
+from bridge.messages import ConnectRequest, ExtraValue, Provider
 
 FAULT = "Error validating payload : "
 MOST_FAULTS = 20
@@ -73,7 +73,7 @@ class ChatPayload(Payload, frozen=True, rename=_NAMES):
             provider=self.provider,
             email=self.email,
             phone_number=self.phone_number,
-            extra_data={key: _as_text(value) for key, value in self.extra_data.items()},
+            extra_data={key: _storable(value) for key, value in self.extra_data.items()},
         )
 
 
@@ -162,8 +162,10 @@ def _type_fault(shape: type[Payload], name: str, reason: str) -> str:
     return f"Key: '{shape.spoken_of}.{name}' Error:Field '{name}' is of the wrong type : {reason}"
 
 
-def _as_text(value: Scalar) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _storable(value: Scalar) -> ExtraValue:
+    # A record holds numbers of 64 bits.
+    too_long = isinstance(value, int) and not -(2**63) <= value < 2**63
+    return json.dumps(value) if too_long else value
 
 
 PROVIDERS: dict[str, Provider] = {"whatsapp": "whatsapp", "facebook": "facebook"}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from bridge.settings.faults import BOT_OF
 from bridge.settings.fields import Settings
 from bridge.settings.sources import FIELD_OF, KUBERNETES, PREFIXES, Gathered, variable_name
+from bridge.settings.values import faults_of_texts
 
 # Read and checked for those who have them in their manifests, but without any effect yet.
 UNUSED = (
@@ -39,6 +40,12 @@ def unused(gathered: Gathered) -> list[str]:
     """One sentence for all settings that are given and have no effect."""
     names = [variable_name(field).removeprefix(PREFIXES[0]) for field in UNUSED if field in gathered.given]
     return [f"These settings are read, but nothing uses them yet: {', '.join(names)}."] if names else []
+
+
+def unknown_texts(gathered: Gathered) -> list[str]:
+    """A sentence for each key of MESSAGES that names no text: it is ignored, as the replaced service does."""
+    faults = faults_of_texts(str(gathered.given.get("messages", "")))
+    return [f"{variable_name('messages')} {fault}." for fault in faults]
 
 
 def doubts_about(settings: Settings) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from bridge.errors import SettingsError
-from bridge.settings.doubts import doubts_about, unknown, unused
+from bridge.settings.doubts import doubts_about, unknown, unknown_texts, unused
 from bridge.settings.faults import faults_across, faults_of, faults_within
 from bridge.settings.fields import LoginFlow, Settings
 from bridge.settings.sources import Gathered, gather, variable_name
@@ -57,7 +57,7 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
 def warnings_about(environ: Mapping[str, str] | None = None) -> list[str]:
     """A sentence for everything that is allowed, but probably not meant. Raises SettingsError as `load_settings`."""
     gathered = gather(os.environ if environ is None else environ)
-    return [*hints(gathered), *unused(gathered), *doubts_about(_checked(gathered))]
+    return [*hints(gathered), *unused(gathered), *unknown_texts(gathered), *doubts_about(_checked(gathered))]
 
 
 def hints(gathered: Gathered) -> list[str]:

@@ -125,7 +125,10 @@ def _first_flow(name: str, text: str) -> tuple[Flow, str]:
 
 
 def parse_messages(value: object) -> object:
-    """A JSON map, its keys in any case, over the defaults; see settings.md, "Texts"."""
+    """A JSON map, its keys in any case, over the defaults (settings.md, "Texts"). A key that names no text is ignored.
+
+    `faults_of_texts` tells of such keys.
+    """
     if not isinstance(value, str):
         return value
     try:
@@ -134,17 +137,25 @@ def parse_messages(value: object) -> object:
         raise ValueError(f"is not JSON: {error}") from None
     if not isinstance(given, dict) or not all(isinstance(text, str) for text in given.values()):
         raise ValueError("is not a JSON map of texts")
-    texts = {_message_name(key): text for key, text in given.items()}
+    texts = {_MESSAGE_NAMES[key.lower()]: text for key, text in given.items() if key.lower() in _MESSAGE_NAMES}
     # An operator who gives texts may do so in another language: what the replaced service never sent stays silent.
-    silent = dict.fromkeys(_NEW_TEXTS, "") if texts else {}
+    silent = dict.fromkeys(_NEW_TEXTS, "") if given else {}
     return msgspec.convert(silent | texts, Messages)
 
 
-def _message_name(key: str) -> str:
-    if key.lower() in _MESSAGE_NAMES:
-        return _MESSAGE_NAMES[key.lower()]
+def faults_of_texts(value: str) -> list[str]:
+    """A sentence for each key of MESSAGES that names no text; nothing where the value is no JSON map."""
+    try:
+        given = json.loads(value or "{}")
+    except (ValueError, RecursionError):
+        return []
+    unknown = [key for key in given if key.lower() not in _MESSAGE_NAMES] if isinstance(given, dict) else []
+    return [f"names no text {key!r}{_nearest(key)}; it is ignored" for key in unknown]
+
+
+def _nearest(key: str) -> str:
     near = difflib.get_close_matches(key.lower(), _MESSAGE_NAMES, 1)
-    raise ValueError(f"names no text {key!r}" + (f"; did you mean {_MESSAGE_NAMES[near[0]]!r}?" if near else ""))
+    return f" (did you mean {_MESSAGE_NAMES[near[0]]!r}?)" if near else ""
 
 
 def states_over(default: str) -> BeforeValidator:

@@ -8,7 +8,7 @@ import pytest
 from front_door import FrontDoorClient, RecordingDoor, refusal
 
 from bridge.errors import AnswerTimeout, BridgeError, MailboxFull, RemoteRefused, RemoteUnavailable, StoreUnavailable
-from bridge.messages import Answer, AnswerCode, ConnectRequest
+from bridge.messages import Answer, AnswerCode, ConnectRequest, ConnectRequested, decode_event, encode_event
 from bridge.records import ContextEntry
 
 WHATSAPP = {
@@ -76,12 +76,14 @@ def test_names_match_in_any_case_and_unknown_ones_are_dropped(client: FrontDoorC
     assert (door.asked[0].user_id, door.asked[0].bot_id) == ("5217331175599", "521554578545")
 
 
-def test_numbers_and_truths_in_extra_data_become_their_text(client: FrontDoorClient, door: RecordingDoor) -> None:
+def test_numbers_and_truths_in_extra_data_stay_what_they_are(client: FrontDoorClient, door: RecordingDoor) -> None:
     extra = {"a": 7, "b": 1.5, "c": True, "d": "x", "e": 123456789012345678901234567890, "f": ""}
     assert connect(client, {**WHATSAPP, "extraData": extra}).status_code == 200
     assert isinstance(door.asked[0], ConnectRequest)
-    expected = {"a": "7", "b": "1.5", "c": "true", "d": "x", "e": "123456789012345678901234567890", "f": ""}
+    # A number that no record holds becomes a text.
+    expected = {"a": 7, "b": 1.5, "c": True, "d": "x", "e": "123456789012345678901234567890", "f": ""}
     assert door.asked[0].extra_data == expected
+    assert decode_event(encode_event(ConnectRequested(door.asked[0]))) == ConnectRequested(door.asked[0])
 
 
 IGNORED: list[Any] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from bridge.codecs.salesforce.rest import (
     rows,
 )
 from bridge.errors import PayloadError, RemoteRefused, SettingsError
-from bridge.messages import ConnectRequest
+from bridge.messages import ConnectRequest, ExtraValue
 from bridge.settings.load import Settings
 from bridge.settings.values import Flow
 from bridge.wire import HttpCall, HttpReply
@@ -144,7 +145,7 @@ class SalesforceData:
 
     def account_record_type_id(self, request: ConnectRequest) -> str:
         """The record type of a person account, when one is to be made instead of a contact; else empty."""
-        return request.extra_data.get("AccountRecordTypeId") or self.config.account_record_type_id
+        return _extra_text(request, "AccountRecordTypeId") or self.config.account_record_type_id
 
     def create_account(self, token: Token, request: ConnectRequest) -> HttpCall:
         """Creates a person account, and its contact with it; `created_id` reads the answer."""
@@ -180,7 +181,7 @@ class SalesforceData:
     def route(self, request: ConnectRequest) -> Route:
         """The queue of the flow that the request names, or of `default`. Raises RemoteRefused where neither has one."""
         flows = self.config.flows
-        flow = flows.get(request.extra_data.get(self.config.flow_field, "")) or flows.get(DEFAULT_FLOW)
+        flow = flows.get(_extra_text(request, self.config.flow_field)) or flows.get(DEFAULT_FLOW)
         queue = flow.providers.get(request.provider) if flow else None
         if flow is None or queue is None:
             sentence = f"SFC_SOURCE_FLOW_BOT has no queue for {request.provider} in the flow that was asked for"
@@ -212,7 +213,7 @@ class SalesforceData:
         """Asks for the case of that name; `found_case` reads the answer."""
         return self.config.org.query(token, f"SELECT Id FROM Case WHERE {key.field} = {quote(key.value)}")
 
-    def _case_fields(self, request: ConnectRequest, contact_id: str) -> dict[str, str]:
+    def _case_fields(self, request: ConnectRequest, contact_id: str) -> dict[str, ExtraValue]:
         route = self.route(request)
         fields = {
             "Status": "Nuevo",
@@ -256,7 +257,7 @@ class SalesforceData:
         return request.phone_number
 
     def _criteria(self, request: ConnectRequest) -> Sequence[tuple[str, str]]:
-        custom = _mapped(self.config.fields_search, request)
+        custom = {field: _extra_text(request, key) for key, field in self.config.fields_search.items()}
         return [("Email", request.email), ("MobilePhone", self.phone(request)), *custom.items()]
 
     def _search_query(self, number: int, condition: str) -> Subrequest:
@@ -268,16 +269,23 @@ class SalesforceData:
         return {"FirstName": self.config.first_name_contact, "LastName": request.name}
 
     def _description(self, request: ConnectRequest, route: Route) -> str:
-        return request.extra_data.get("description") or f"{self.config.description_case} : {route.subject}"
+        return _extra_text(request, "description") or f"{self.config.description_case} : {route.subject}"
 
 
-def _mapped(fields: Mapping[str, str], request: ConnectRequest) -> dict[str, str]:
-    """The request's extra data under the names that Salesforce has for them."""
+def _extra_text(request: ConnectRequest, key: str) -> str:
+    """A value of the request's extra data as text; empty when it is missing."""
+    value = request.extra_data.get(key, "")
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _mapped(fields: Mapping[str, str], request: ConnectRequest) -> dict[str, ExtraValue]:
+    """The request's extra data under the names that Salesforce has for them; numbers and truths stay what they are."""
     return {field: request.extra_data[key] for key, field in fields.items() if key in request.extra_data}
 
 
-def _filled(fields: Mapping[str, str]) -> dict[str, str]:
-    return {field: _cut(field, value) for field, value in fields.items() if value}
+def _filled(fields: Mapping[str, ExtraValue]) -> dict[str, ExtraValue]:
+    cut = {field: _cut(field, value) if isinstance(value, str) else value for field, value in fields.items()}
+    return {field: value for field, value in cut.items() if value != ""}
 
 
 def _cut(field: str, value: str) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import quote as percent_encode
 import msgspec
 
 from bridge.errors import RemoteError, RemoteGarbled, RemoteRefused, RemoteUnavailable
+from bridge.messages import ExtraValue
 from bridge.settings.load import Settings
 from bridge.wire import HttpCall, HttpReply, json_call, parse, raise_for_status, retry_after_s
 
@@ -113,14 +114,19 @@ class Org(msgspec.Struct, frozen=True):
         return self._call(token, "GET", self.query_path(soql))
 
     def create(
-        self, token: Token, sobject: str, *, fields: Mapping[str, str], headers: Mapping[str, str] | None = None
+        self, token: Token, sobject: str, *, fields: Mapping[str, ExtraValue], headers: Mapping[str, str] | None = None
     ) -> HttpCall:
         """Creates one record; `created_id` reads the answer."""
         call = self._call(token, "POST", f"{self.path}/sobjects/{sobject}", body=fields)
         return msgspec.structs.replace(call, headers={**call.headers, **(headers or {})})
 
     def upsert(
-        self, token: Token, record: ExternalId, *, fields: Mapping[str, str], headers: Mapping[str, str] | None = None
+        self,
+        token: Token,
+        record: ExternalId,
+        *,
+        fields: Mapping[str, ExtraValue],
+        headers: Mapping[str, str] | None = None,
     ) -> HttpCall:
         """Creates the record, or changes it where it is there; `upserted_id` reads the answer."""
         path = f"{self.path}/sobjects/{record.sobject}/{record.field}/{percent_encode(record.value, safe='')}"

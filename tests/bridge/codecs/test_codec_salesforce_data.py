@@ -12,7 +12,7 @@ import pytest
 from bridge.codecs.salesforce.data import FoundContact, Route, SalesforceConfig, SalesforceData
 from bridge.codecs.salesforce.rest import ExternalId, Org, Token, upserted_id
 from bridge.errors import PayloadError, RemoteError, RemoteGarbled, RemoteRefused, RemoteUnavailable, SettingsError
-from bridge.messages import ConnectRequest
+from bridge.messages import ConnectRequest, ExtraValue
 from bridge.settings.load import Settings
 from bridge.settings.values import Flow, FlowQueue
 from bridge.wire import HttpCall, HttpReply
@@ -303,6 +303,19 @@ def test_mapped_fields_may_replace_status_and_priority_and_nothing_else_of_the_c
     sent = fields(codec.create_case(TOKEN, request(extra_data=extra), contact_id=CONTACT))
     assert (sent["Status"], sent["Priority"], sent["Order__c"]) == ("Abierto", "High", "12")
     assert (sent["Subject"], sent["Description"]) == ("Ayuda", "Quiero saber")
+
+
+def test_numbers_and_truths_are_sent_as_such_and_searched_for_as_text() -> None:
+    names = {"count": "Count__c", "vip": "Vip__c", "free": "Free__c", "none": "None__c"}
+    extra: dict[str, ExtraValue] = {"count": 0, "vip": True, "free": False, "none": ""}
+    codec = data(fields_case=names, fields_search={"count": "Count__c", "vip": "Vip__c"})
+    sent = fields(codec.create_case(TOKEN, request(extra_data=extra), contact_id=CONTACT))
+    assert (sent["Count__c"], sent["Vip__c"], sent["Free__c"]) == (0, True, False)
+    assert sent["Vip__c"] is True
+    assert "None__c" not in sent
+    asked = " ".join(queries(codec.search_contact(TOKEN, request(extra_data=extra))))
+    assert "Count__c = '0'" in asked
+    assert "Vip__c = 'true'" in asked
 
 
 KEY = ExternalId("Case", "Chat__c", "a/b'1")

@@ -62,6 +62,8 @@ def test_content_without_a_mark_says_nothing(data: bytes) -> None:
 def test_the_content_is_believed_before_the_sender() -> None:
     assert kind_of(Media("image", URL, "image/png"), JPEG) == ("image/jpeg", ".jpg")
     assert kind_of(Media("document", URL, "Text/CSV; charset=utf-8"), b"a,b") == ("text/csv", ".csv")
+    assert kind_of(Media("document", URL, "application/json"), b"{}") == ("application/json", ".json")
+    assert kind_of(Media("document", URL, "text/xml"), b"<a/>") == ("text/xml", ".xml")
     assert kind_of(Media("document", URL, "text/html"), b"<html>") == OCTETS
     assert kind_of(Media("file", URL), b"?") == OCTETS
 

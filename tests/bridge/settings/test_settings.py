@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from bridge.errors import SettingsError
 from bridge.ops.simulator.environ import sandbox_environ
-from bridge.settings.load import Settings, load_settings, unknown_variables, variable_name
+from bridge.settings.load import Settings, load_settings, unknown_variables, variable_name, warnings_about
 from bridge.settings.sources import gather
 
 UNDERSCORE = "SALESFORCE_INTEGRATION_"
@@ -303,11 +303,19 @@ def test_messages_replace_those_that_they_name_whatever_their_case() -> None:
     assert messages.welcome_template == "Hola soy %s y necesito ayuda"
 
 
-def test_a_mistyped_message_is_told_with_the_nearest_name() -> None:
-    assert "did you mean 'waitAgent'?" in the_fault(messages='{"waitAgents": "x"}')
+def test_a_text_that_is_not_known_is_ignored_and_told_with_the_nearest_name() -> None:
+    given = '{"waitAgents": "x", "replyToTemplate": "y", "context": "Antes"}'
+    assert settings(messages=given).messages.context == "Antes"
+    told = warnings_about(sandbox_environ(URL, messages=given))
+    assert [warning for warning in told if "MESSAGES" in warning] == [
+        f"{UNDERSCORE}MESSAGES names no text 'waitAgents' (did you mean 'waitAgent'?); it is ignored.",
+        f"{UNDERSCORE}MESSAGES names no text 'replyToTemplate'; it is ignored.",
+    ]
+
+
+def test_messages_that_are_no_map_of_texts_are_refused() -> None:
     assert "not JSON" in the_fault(messages="{")
     assert "not a JSON map of texts" in the_fault(messages='{"waitAgent": 1}')
-    assert "not a JSON map of texts" in the_fault(messages="[]")
 
 
 @pytest.mark.parametrize(
