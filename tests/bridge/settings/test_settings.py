@@ -304,12 +304,12 @@ def test_messages_replace_those_that_they_name_whatever_their_case() -> None:
 
 
 def test_a_text_that_is_not_known_is_ignored_and_told_with_the_nearest_name() -> None:
-    given = '{"waitAgents": "x", "replyToTemplate": "y", "context": "Antes"}'
+    given = '{"waitAgents": "x", "zz": "y", "context": "Antes"}'
     assert settings(messages=given).messages.context == "Antes"
     told = warnings_about(sandbox_environ(URL, messages=given))
     assert [warning for warning in told if "MESSAGES" in warning] == [
         f"{UNDERSCORE}MESSAGES names no text 'waitAgents' (did you mean 'waitAgent'?); it is ignored.",
-        f"{UNDERSCORE}MESSAGES names no text 'replyToTemplate'; it is ignored.",
+        f"{UNDERSCORE}MESSAGES names no text 'zz'; it is ignored.",
     ]
 
 
