@@ -68,7 +68,9 @@ class System:
         self._policy = _policy(settings, self._channels)
         self._context = self._chat_context()
         self.registry: Ref = InterconnectionRegistry.start(self._start_interconnection)
-        self._replies = Replies(connections.client(blocking_s=BLOCK_S), keys.replies(self.worker))
+        self._replies = Replies(
+            connections.client(blocking_s=BLOCK_S), keys.replies(self.worker), clock=self.store.clock
+        )
         self._ownership = Ownership(self.store, self.worker, registry=self.registry, inbox=self.inbox)
         self.door = ActorDoor(self.store, self.inbox, self._replies, timeout_s=self._policy.connect_s)
         self.door.attach(

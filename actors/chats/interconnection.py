@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
@@ -154,7 +153,7 @@ class Interconnection(BridgeActor):
 
     def _apply_entry(self, entry: Entry) -> None:
         policy = self._context.policy
-        aside = set_aside(entry.event, entry.chat_id, self._chat.record, policy=policy, now_ms=_now_ms())
+        aside = set_aside(entry.event, entry.chat_id, self._chat.record, policy=policy, now_ms=self._now_ms())
         if aside is None:
             self._step([entry.event], [entry.entry_id])
             return
@@ -176,7 +175,7 @@ class Interconnection(BridgeActor):
             self._log.debug("dropped a late failure")
             return
         attempt = in_flight.attempt = in_flight.attempt.failed()
-        decision = after_failure(attempt, failure.error, self._context.policy, now_ms=_now_ms())
+        decision = after_failure(attempt, failure.error, self._context.policy, now_ms=self._now_ms())
         self._log_failure(attempt.command, attempt.tries, failure.error)
         pointless = failure.lane is Lane.DESK and self._chat.over_at_desk
         if pointless or decision.again_in_s is None:
@@ -228,10 +227,10 @@ class Interconnection(BridgeActor):
     def _quarantine(self, reason: str) -> None:
         """Ends a chat that fails again and again. Any of its entries may be the cause: they become dead letters."""
         self._chat = self._chat_of(self._journal.record())
-        step = self._chat.apply([ChatQuarantined(reason)], busy=self._lanes.busy, now_ms=_now_ms())
+        step = self._chat.apply([ChatQuarantined(reason)], busy=self._lanes.busy, now_ms=self._now_ms())
         entries = self._journal.inbox()
         for entry in entries:
-            step.dead_letters += unread(entry.event, entry.entry_id, reason=reason, now_ms=_now_ms())
+            step.dead_letters += unread(entry.event, entry.entry_id, reason=reason, now_ms=self._now_ms())
             self._reloaded.add(entry.entry_id)
         self._journal.write(self._chat, step, [entry.entry_id for entry in entries])
         self._carry_out(step)
@@ -243,7 +242,7 @@ class Interconnection(BridgeActor):
 
     def _step(self, events: Iterable[Event], entries: Sequence[str] = ()) -> None:
         held_before = self._chat.state is ChatState.ON_HOLD
-        step = self._chat.apply(events, busy=self._lanes.busy, now_ms=_now_ms())
+        step = self._chat.apply(events, busy=self._lanes.busy, now_ms=self._now_ms())
         self._log.fields["chat"] = self._chat.record.chat_id if self._chat.record else ""
         if step.ignored:
             self._log.info("ignored in %s: %s", self._chat.state.value, ", ".join(step.ignored))
@@ -261,7 +260,7 @@ class Interconnection(BridgeActor):
             self._let_go()
         elif not self._draining:
             for command in step.commands:
-                self._send(self._lanes.begin(first_attempt(command, self._chat.record, now_ms=_now_ms())))
+                self._send(self._lanes.begin(first_attempt(command, self._chat.record, now_ms=self._now_ms())))
         self._report_drained()
 
     def _let_go(self) -> None:
@@ -285,11 +284,16 @@ class Interconnection(BridgeActor):
         else:
             self._context.send(request)
 
+    def _now_ms(self) -> int:
+        """The store's time: records are read on other hosts as well."""
+        return self._context.store.clock.now_ms()
+
     def _delay_s(self, command: Command) -> float:
         """Seconds before the first try of a command."""
         if lane_of(command) is Lane.POLL:
             return self._poller.delay_s
-        due_in_s = (command.not_before_ms - _now_ms()) / 1000
+        # A clock that was set back must not make anybody wait for longer than the policy says.
+        due_in_s = min((command.not_before_ms - self._now_ms()) / 1000, self._context.policy.longest_delay_s)
         return max(due_in_s, 0.0) + random.uniform(0, TERMS[type(command)].jitter_s)
 
     def _with_context(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
@@ -310,8 +314,8 @@ class Interconnection(BridgeActor):
         record, max_wait_s = self._chat.record, self._context.policy.max_wait_s
         if record is None or not max_wait_s or record.state is not ChatState.ON_HOLD:
             return
-        left_s = max_wait_s - (_now_ms() - record.held_since_ms) / 1000
-        tell_after(self.actor_ref, WaitDue(record.chat_id), max(left_s, 0.0))
+        left_s = max_wait_s - (self._now_ms() - record.held_since_ms) / 1000
+        tell_after(self.actor_ref, WaitDue(record.chat_id), min(max(left_s, 0.0), max_wait_s))
 
     # --- draining ---------------------------------------------------------------------------------------------------
 
@@ -353,7 +357,3 @@ class Interconnection(BridgeActor):
 
 def _new_id() -> str:
     return uuid.uuid4().hex
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from typing import Any
 
@@ -12,6 +11,7 @@ import gevent.event
 import msgspec
 import redis
 
+from bridge.actors.store.clock import StoreClock
 from bridge.errors import AnswerTimeout
 from bridge.messages import Answer, Ask
 
@@ -23,7 +23,8 @@ BLOCK_MS = 500
 class Replies:
     """One greenlet a worker, reading the worker's reply stream on a connection of its own."""
 
-    def __init__(self, client: redis.Redis, stream: str) -> None:
+    def __init__(self, client: redis.Redis, stream: str, *, clock: StoreClock | None = None) -> None:
+        self._clock = clock or StoreClock()
         self._redis = client
         self._stream = stream
         self._waiting: dict[str, gevent.event.AsyncResult] = {}
@@ -43,7 +44,7 @@ class Replies:
 
     def expect(self) -> Ask:
         """A new ask; `wait` for it, whatever happens, lest it be remembered for ever."""
-        ask = Ask(self._stream, uuid.uuid4().hex, time.time_ns() // 1_000_000)
+        ask = Ask(self._stream, uuid.uuid4().hex, self._clock.now_ms())
         self._waiting[ask.correlation_id] = gevent.event.AsyncResult()
         return ask
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from bridge.actors.leases import Lease
+from bridge.actors.store.clock import StoreClock
 from bridge.actors.store.commands import Commands, Script
 from bridge.keys import Keys
 
@@ -36,6 +37,7 @@ class LeaseStore:
         self.keys = keys
         self._commands = commands
         self._redis = commands.redis
+        self.clock = StoreClock()
 
     def claim(self, partition: int, worker: str, *, ttl_ms: int) -> Claim | None:
         """Takes a free partition; None when somebody holds it."""
@@ -57,8 +59,11 @@ class LeaseStore:
         self._run(SCRIPTS["release"], keys, [lease.value])
 
     def living(self, worker: str, *, ttl_ms: int) -> list[str]:
-        """Says that this worker lives, and which do."""
-        return sorted(name.decode() for name in self._run(SCRIPTS["beat"], [self.keys.workers], [worker, ttl_ms]))
+        """Says that this worker lives, and which do. The clock is set by the answer."""
+        asked_ms = self.clock.local_ms()
+        now_ms, names = self._run(SCRIPTS["beat"], [self.keys.workers], [worker, ttl_ms])
+        self.clock.note(now_ms, asked_ms=asked_ms)
+        return sorted(name.decode() for name in names)
 
     def remove_worker(self, worker: str) -> None:
         """Says that a worker lives no more."""

@@ -121,7 +121,7 @@ class Store(LeaseStore):
             *self._engine_keys(partition),
         ]
         encoded = encode_event(event) if event else b""
-        args: list[Any] = [user, encoded, self._as_context(message, _now_ms()), SEEN_TTL_S]
+        args: list[Any] = [user, encoded, self._as_context(message, self.clock.now_ms()), SEEN_TTL_S]
         args += [CONTEXT_TTL_S, CONTEXT_LIMIT, CONTEXT_BYTES, self._mailbox_limit, MAILBOX_BYTES]
         raw: list[bytes] = self._durably("post", keys, args)
         went, chat_id = (part.decode() for part in raw)
@@ -212,7 +212,7 @@ class Store(LeaseStore):
         """What was said in the last 24 hours outside a chat, in the order in which it came."""
         key = self.keys.of(self.keys.partition(user_id), "context", user_id)
         raw: Any = self._call(lambda: self._redis.zrange(key, 0, -1, withscores=True))
-        return decode_context(raw, oldest_ms=_now_ms() - CONTEXT_TTL_S * 1000)
+        return decode_context(raw, oldest_ms=self.clock.now_ms() - CONTEXT_TTL_S * 1000)
 
     # --- the whole store ----------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from bridge.texts import Texts
 
 # The chat gives up this much earlier than its caller, so that the caller still gets the answer.
 ANSWER_MARGIN_S = 0.25
+LONGEST_REPAIR_DELAY_S = 60.0
 
 
 class ChatPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,11 @@ class ChatPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def opening_s(self) -> float:
         """How long the chat itself tries to open."""
         return self.connect_s - ANSWER_MARGIN_S
+
+    @property
+    def longest_delay_s(self) -> float:
+        """How long a command may be put off at most."""
+        return max(LONGEST_REPAIR_DELAY_S, *self.bot_delay_s.values())
 
     def limit_s(self, limit: Limit) -> float:
         """How long a command with this limit is tried."""

@@ -126,6 +126,22 @@ def test_webhooks_are_registered_and_refused_as_the_neighbour_says(simulator: Si
         system.door.register_webhook("facebook")
 
 
+@pytest.mark.redis
+def test_a_host_whose_clock_is_wrong_opens_chats_all_the_same(
+    redis_server: RedisServer, simulator: Simulator, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"redis_address": redis_server.address, "client": f"t-{uuid.uuid4().hex[:8]}"}
+    owner = run(**there)
+    real = time.time
+    for ahead_s in (-3600.0, 3600.0):
+        monkeypatch.setattr(time, "time", lambda ahead_s=ahead_s: real() + ahead_s)
+        asker = run(**there)
+        monkeypatch.undo()
+        user = who(int(abs(ahead_s)) + (ahead_s > 0))
+        assert asker.door.connect(request_of(user)).code == "ok"
+    assert owner.door.health().ready
+
+
 # --- starting ---------------------------------------------------------------------------------------------------------
 
 
