@@ -81,11 +81,21 @@ def _seconds_between(earlier: str, later: str) -> float:
 def raise_for_status(reply: HttpReply, who: str, *, quoted: bool = True) -> None:
     """Raises RemoteUnavailable for 408, 425, 429 and 5xx, RemoteRefused for any other status that is not 2xx.
 
-    The sentence quotes the body, unless `quoted` is False: some remotes answer with what they were sent.
+    The sentence quotes the body, unless `quoted` is False: some remotes answer with what they were sent. A page of a
+    proxy (5xx and no JSON) is never quoted.
     """
     if 200 <= reply.status < 300:
         return
+    quoted = quoted and (reply.status < 500 or _is_json(reply))
     sentence = f"[{reply.status}] - Error call with status : {reply.text if quoted else ''}".rstrip()
     if reply.status in (408, 425, 429) or reply.status >= 500:
         raise RemoteUnavailable(f"{who}: {sentence}", status=reply.status, retry_after_s=retry_after_s(reply.headers))
     raise RemoteRefused(f"{who}: {sentence}", status=reply.status)
+
+
+def _is_json(reply: HttpReply) -> bool:
+    try:
+        msgspec.json.decode(reply.body, type=msgspec.Raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

@@ -41,6 +41,7 @@ from bridge.commands import TERMS, Command, Lane, lane_of
 from bridge.errors import Fenced
 from bridge.events import ChatEstablished, ChatQuarantined, Event, WaitExpired
 from bridge.messages import DeskSession, mask_user
+from bridge.personal import strike
 from bridge.records import ChatRecord, ChatState, unread
 
 log = logging.getLogger("bridge.interconnection")
@@ -174,6 +175,9 @@ class Interconnection(BridgeActor):
         if in_flight is None:
             self._log.debug("dropped a late failure")
             return
+        if (record := self._chat.record) is not None:
+            # Before the sentence reaches a log line, an answer or a dead letter.
+            strike(failure.error, record.request)
         attempt = in_flight.attempt = in_flight.attempt.failed()
         decision = after_failure(attempt, failure.error, self._context.policy, now_ms=self._now_ms())
         self._log_failure(attempt.command, attempt.tries, failure.error)

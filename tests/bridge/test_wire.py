@@ -56,9 +56,16 @@ def test_a_status_from_200_to_299_raises_nothing(status: int) -> None:
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
 def test_a_status_that_may_pass_is_unavailable(status: int) -> None:
     with pytest.raises(RemoteUnavailable) as raised:
-        raise_for_status(HttpReply(status, {"retry-after": "3"}, b"busy"), "the remote")
+        raise_for_status(HttpReply(status, {"retry-after": "3"}, b'"busy"'), "the remote")
     assert (raised.value.status, raised.value.retry_after_s) == (status, 3.0)
-    assert str(raised.value) == f"the remote: [{status}] - Error call with status : busy"
+    assert str(raised.value) == f'the remote: [{status}] - Error call with status : "busy"'
+
+
+@pytest.mark.parametrize("body", [b"<html>ana@example.com 5215573735001</html>", b"upstream said: Ana", b"{", b"\xff"])
+def test_the_page_of_a_proxy_is_not_quoted(body: bytes) -> None:
+    with pytest.raises(RemoteUnavailable) as raised:
+        raise_for_status(HttpReply(502, {}, body), "the remote")
+    assert str(raised.value) == "the remote: [502] - Error call with status :"
 
 
 @pytest.mark.parametrize("status", [100, 301, 304, 400, 401, 403, 404, 405, 409, 422])

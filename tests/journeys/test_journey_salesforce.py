@@ -222,7 +222,7 @@ def test_the_bot_may_give_the_case_its_description(user: BotUser) -> None:
 def test_mapped_fields_reach_the_case_and_may_replace_status_and_priority(serve: Serve) -> None:
     user = serve(PRODUCTION).new_user().wait_on_hold(order=1225222565, step="Abierto", urgency="High", other="no")
     case = user.agent.case
-    assert (case["Order__c"], case["Status"], case["Priority"]) == ("1225222565", "Abierto", "High")
+    assert (case["Order__c"], case["Status"], case["Priority"]) == (1225222565, "Abierto", "High")
     plain = serve(PRODUCTION).new_user().wait_on_hold()
     assert (plain.agent.case["Status"], plain.agent.case["Priority"]) == ("Nuevo", "Medium")
 

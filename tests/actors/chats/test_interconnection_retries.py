@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import gevent
+import pytest
 from actor_parts import (
     Place,
     active_chat,
@@ -48,6 +49,31 @@ def test_the_neighbour_says_when_to_try_again(line: Line) -> None:
     out.failed(out.wait_for(SendToAgent), RemoteUnavailable("429", retry_after_s=0.15))
     out.wait_for(SendToAgent, 2)
     assert 0.15 <= time.monotonic() - began_s < 5
+
+
+def test_a_remote_that_works_again_cuts_the_back_off_short_and_the_text_is_sent_once(line: Line) -> None:
+    line.begin(active_chat(USER, "hola"))
+    out = line.outside
+    text = out.wait_for(SendToAgent)
+    line.ref.tell(RetryDue(Lane.DESK, text.token))
+    line.handled()
+    assert len(out.of(SendToAgent)) == 1, "it is under way and does not wait"
+    out.failed(text, RemoteUnavailable("down", retry_after_s=60.0))
+    line.handled()
+    for _ in range(3):
+        line.ref.tell(RetryDue(Lane.DESK, text.token))
+    line.handled()
+    assert len(out.of(SendToAgent)) == 2
+
+
+def test_a_users_own_data_is_struck_from_what_a_remote_says(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    line.begin(active_chat(USER, "hola"))
+    out = line.outside
+    out.failed(out.wait_for(SendToAgent), RemoteRefused(f"[400] no such user {USER}, {USER}@example.com"))
+    wait_for(lambda: line.letters)
+    assert [letter.reason for letter in line.letters] == ["[400] no such user ***, ***"]
+    assert "SendToAgent failed: [400] no such user ***, ***" in caplog.text
 
 
 def test_what_was_tried_long_enough_is_a_dead_letter_and_the_next_goes_on(embedded: Place) -> None:
