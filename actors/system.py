@@ -31,12 +31,11 @@ from bridge.actors.store.store import Store
 from bridge.channels import table
 from bridge.channels.channel import Channels, longest_texts
 from bridge.chat.policy import ChatPolicy
-from bridge.codecs.botflow import BotFlowConfig
 from bridge.errors import NewerRecord, SettingsError
 from bridge.keys import Keys
 from bridge.records import ChatRecord
+from bridge.settings import wiring
 from bridge.settings.load import Settings
-from bridge.texts import Texts
 
 log = logging.getLogger("bridge.system")
 
@@ -209,8 +208,8 @@ def _warn_of_replicas(store: Store) -> None:
 
 def _policy(settings: Settings, channels: Channels) -> ChatPolicy:
     return ChatPolicy(
-        texts=Texts.from_settings(settings, longest_texts(channels)),
-        bot_delay_s=BotFlowConfig.from_settings(settings).delays_s,
+        texts=wiring.texts(settings, longest_texts(channels)),
+        bot_delay_s=wiring.bot_flow(settings).delays_s,
         connect_s=settings.main_context_time_out,
         max_wait_s=settings.max_wait,
         queue_update_interval_s=settings.queue_update_interval,

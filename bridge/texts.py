@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from bridge.messages import Media, MediaKind, Provider
 from bridge.records import ContextEntry
-from bridge.settings.load import Settings
-from bridge.settings.values import Messages
 
 _TIME_FORMAT = "%d-%m-%Y %H:%M:%S"
 # By kind of file, the part of a text's name that speaks of it: upload_image_success, upload_file_error …
@@ -22,6 +22,31 @@ _SPOKEN_OF: dict[MediaKind, str] = {
     "video": "file",
     "file": "file",
 }
+
+
+class Messages(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Every text that users and agents read (settings.md, "Texts"); MESSAGES has the names in camelCase."""
+
+    wait_agent: str = "Esperando un agente"
+    welcome_template: str = "Hola soy %s y necesito ayuda"
+    context: str = "Contexto"
+    description_case: str = "Caso levantado por el Bot"
+    upload_image_error: str = "Imagen no enviada"
+    upload_image_success: str = "**El usuario adjunto una imagen al caso**"
+    upload_file_error: str = "Archivo no enviado"
+    upload_file_success: str = "**El usuario adjunto un archivo al caso**"
+    upload_audio_error: str = "Audio no enviado"
+    upload_audio_success: str = "**El usuario adjunto un audio al caso**"
+    queue_position: str = "Posición en la cola"
+    wait_time: str = "Tiempo de espera"
+    first_name_contact: str = "Contacto Bot - "
+    client_label: str = "Cliente"
+    bot_label: str = "Bot"
+    agent_disconnected: str = "El agente perdió la conexión. Espera un momento, por favor."
+    transfer_began: str = "Te estamos transfiriendo con otro agente. Espera un momento, por favor."
+    chat_transferred: str = "Ahora te atiende otro agente."
+    file_from_agent: str = "El agente quiso enviarte un archivo, pero no se puede recibir por este medio."
+    delivery_failed: str = "Tu mensaje no pudo ser entregado al agente. Envíalo de nuevo, por favor."
 
 
 class Texts:
@@ -39,12 +64,6 @@ class Texts:
         self.timezone = timezone
         self.longest_text = longest_text
         self.name_files = name_files
-
-    @classmethod
-    def from_settings(cls, settings: Settings, longest_text: Mapping[Provider, int]) -> Texts:
-        """The operator's words; `longest_text` is how many characters each provider's channel takes in one text."""
-        named = settings.send_image_name_in_message
-        return cls(settings.messages, ZoneInfo(settings.timezone), longest_text=longest_text, name_files=named)
 
     # --- to the user --------------------------------------------------------------------------------------------
 

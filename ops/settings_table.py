@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from bridge.settings.load import Messages, Settings, variable_name
+from bridge.settings.load import Settings, variable_name
+from bridge.texts import Messages
 
 PAGE = Path(__file__).resolve().parent / "docs/settings.md"
 BEGIN, END = "<!-- settings: `python -m bridge.ops.settings_table` -->\n", "<!-- end of settings -->"

@@ -16,11 +16,12 @@ from bridge.actors.outbound.socket_transport import SocketTransport
 from bridge.actors.protocol import Request
 from bridge.channels import table
 from bridge.channels.channel import Channels
-from bridge.codecs.botflow import BotFlow, BotFlowConfig
+from bridge.codecs.botflow import BotFlow
 from bridge.codecs.liveagent.requests import LiveAgentCodec
-from bridge.codecs.salesforce.data import SalesforceConfig, SalesforceData
-from bridge.codecs.salesforce.login import LoginConfig, SalesforceLogin
+from bridge.codecs.salesforce.data import SalesforceData
+from bridge.codecs.salesforce.login import SalesforceLogin
 from bridge.commands import TERMS, Pool
+from bridge.settings import wiring as settings_wiring
 from bridge.settings.load import Settings
 
 # Clients are started when they are needed. One destination gets at most half of a pool's, so a pool with a single
@@ -36,7 +37,7 @@ class Remotes:
 
     def __init__(self, settings: Settings, channels: Channels | None = None) -> None:
         channels = channels or table.channels(settings)
-        data = SalesforceData(SalesforceConfig.from_settings(settings))
+        data = SalesforceData(settings_wiring.salesforce_records(settings))
         codec = LiveAgentCodec(
             settings.sfc_chat_url,
             organization_id=settings.sfc_organization_id,
@@ -48,7 +49,7 @@ class Remotes:
         posts = SocketTransport("Live Agent", connections=CONTROL_CLIENTS, look_up=look_up)
         self.desk = LiveAgentDesk(codec, lambda request: data.route(request).button_id, line=posts, poll_line=polls)
         private_key = settings.sfc_private_key.get_secret_value()
-        login = SalesforceLogin(LoginConfig.from_settings(settings))
+        login = SalesforceLogin(settings_wiring.salesforce_login(settings))
         salesforce = RequestsTransport("Salesforce", connections=RECORDS_CLIENTS, look_up=look_up)
         self.tokens = TokenKeeper(login, salesforce, private_key=private_key)
         transport = RequestsTransport("the channel's files", connections=FILE_CLIENTS, look_up=look_up)
@@ -57,7 +58,7 @@ class Remotes:
         integrations = SocketTransport("the Integrations API", connections=USER_CLIENTS, look_up=look_up)
         self.channel = UserChannel(channels, integrations)
         to_bot = RequestsTransport("the bot flow", connections=BOT_CLIENTS, look_up=look_up)
-        self.bot_flow = BotFlowClient(BotFlow(BotFlowConfig.from_settings(settings)), to_bot)
+        self.bot_flow = BotFlowClient(BotFlow(settings_wiring.bot_flow(settings)), to_bot)
 
 
 class Pools:

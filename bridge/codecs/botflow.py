@@ -11,7 +11,6 @@ from pydantic import SecretStr
 
 from bridge.errors import RemoteRefused
 from bridge.messages import BotState, ConnectRequest, Provider
-from bridge.settings.load import Settings
 from bridge.wire import HttpCall, HttpReply, json_call, parse, raise_for_status
 
 _NONE = SecretStr("")
@@ -27,23 +26,6 @@ class BotFlowConfig(msgspec.Struct, frozen=True, kw_only=True):
     studio_ng_url: str = ""
     studio_ng_token: SecretStr = _NONE
     studio_ng_delay_s: float = 4.0
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> BotFlowConfig:
-        """The BOTRUNNER_, STUDIO_NG_ and _STATE settings."""
-        return cls(
-            states={
-                "blocked": settings.blocked_user_state,
-                "timeout": settings.timeout_state,
-                "success": settings.success_state,
-            },
-            botrunner_url=settings.botrunner_url.rstrip("/"),
-            botrunner_token=settings.botrunner_token,
-            botrunner_delay_s=settings.botrunner_timeout,
-            studio_ng_url=settings.studio_ng_url.rstrip("/"),
-            studio_ng_token=settings.studio_ng_token,
-            studio_ng_delay_s=settings.studio_ng_timeout,
-        )
 
     @property
     def delays_s(self) -> dict[BotState, float]:

@@ -12,10 +12,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from bridge.settings.values import (
     ApiVersion,
     ClientName,
+    FieldMap,
+    FieldName,
     Flows,
     Host,
     LowerList,
-    Messages,
     Moment,
     Networks,
     Pem,
@@ -25,12 +26,12 @@ from bridge.settings.values import (
     Sentinels,
     States,
     TextList,
-    TextMap,
     Texts,
     TimeZone,
     Url,
     states_over,
 )
+from bridge.texts import Messages
 
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda given: str(given).strip().upper())
@@ -233,7 +234,7 @@ class Settings(BaseModel):
     sfc_organization_id: str = variable("The org", example="00D000000000001", min_length=1)
     sfc_deployment_id: str = variable("The chat deployment", example="572000000000001", min_length=1)
     sfc_record_type_id: str = variable("Record type of cases", "", example="012000000000001")
-    sfc_case_external_id_field: str = variable(
+    sfc_case_external_id_field: FieldName = variable(
         "Name of a unique external id field of Case; with it a case is made by upsert, so that no crash makes two",
         "",
         example="Bridge_Chat_Id__c",
@@ -248,12 +249,12 @@ class Settings(BaseModel):
     )
     sfc_source_flow_field: str = variable("Key of extraData that names the flow", "source_flow_bot", min_length=1)
     sfc_blocked_chat_field: bool = variable("Whether a contact may be blocked by CP_BlockedChatYalo__c", False)
-    sfc_custom_fields_case: TextMap = variable("extraData key:field of the case", {}, example="order:Order_Number__c")
-    sfc_custom_fields_contact: TextMap = variable("extraData key:field of the contact", {}, example="city:MailingCity")
-    sfc_custom_fields_account: TextMap = variable(
+    sfc_custom_fields_case: FieldMap = variable("extraData key:field of the case", {}, example="order:Order_Number__c")
+    sfc_custom_fields_contact: FieldMap = variable("extraData key:field of the contact", {}, example="city:MailingCity")
+    sfc_custom_fields_account: FieldMap = variable(
         "extraData key:field of the person account", {}, example="city:BillingCity"
     )
-    sfc_custom_fields_to_search_contact: TextMap = variable(
+    sfc_custom_fields_to_search_contact: FieldMap = variable(
         "extraData key:field of further contact searches", {}, example="customer:Customer_Number__c"
     )
     sfc_code_phone_remove: TextList = variable(

@@ -10,15 +10,10 @@ from pydantic import ValidationError
 from bridge.errors import SettingsError
 from bridge.settings.doubts import doubts_about, unknown, unknown_texts, unused
 from bridge.settings.faults import faults_across, faults_of, faults_within
-from bridge.settings.fields import LoginFlow, Settings
+from bridge.settings.fields import Settings
 from bridge.settings.sources import Gathered, gather, variable_name
-from bridge.settings.values import Flow, FlowQueue, Messages
 
 __all__ = [
-    "Flow",
-    "FlowQueue",
-    "LoginFlow",
-    "Messages",
     "Settings",
     "load_settings",
     "unknown_variables",

@@ -15,48 +15,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 from pydantic import BeforeValidator, SecretStr
 
+from bridge.flows import Flow
 from bridge.messages import Provider
 from bridge.settings.schedule import parse_duration_s, parse_schedule
-
-
-class FlowQueue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a flow's chats of one provider ring: Live Agent's button, and who owns the case."""
-
-    button_id: str
-    owner_id: str = ""
-
-
-class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry of SFC_SOURCE_FLOW_BOT (settings.md, "Flows")."""
-
-    subject: str
-    providers: dict[Provider, FlowQueue]
-
-
-class Messages(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """Every text that users and agents read (settings.md, "Texts"); MESSAGES has the names in camelCase."""
-
-    wait_agent: str = "Esperando un agente"
-    welcome_template: str = "Hola soy %s y necesito ayuda"
-    context: str = "Contexto"
-    description_case: str = "Caso levantado por el Bot"
-    upload_image_error: str = "Imagen no enviada"
-    upload_image_success: str = "**El usuario adjunto una imagen al caso**"
-    upload_file_error: str = "Archivo no enviado"
-    upload_file_success: str = "**El usuario adjunto un archivo al caso**"
-    upload_audio_error: str = "Audio no enviado"
-    upload_audio_success: str = "**El usuario adjunto un audio al caso**"
-    queue_position: str = "Posición en la cola"
-    wait_time: str = "Tiempo de espera"
-    first_name_contact: str = "Contacto Bot - "
-    client_label: str = "Cliente"
-    bot_label: str = "Bot"
-    agent_disconnected: str = "El agente perdió la conexión. Espera un momento, por favor."
-    transfer_began: str = "Te estamos transfiriendo con otro agente. Espera un momento, por favor."
-    chat_transferred: str = "Ahora te atiende otro agente."
-    file_from_agent: str = "El agente quiso enviarte un archivo, pero no se puede recibir por este medio."
-    delivery_failed: str = "Tu mensaje no pudo ser entregado al agente. Envíalo de nuevo, por favor."
-
+from bridge.texts import Messages
 
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 # Texts that the replaced service does not send.
@@ -70,6 +32,10 @@ _NEW_TEXTS = (
     "deliveryFailed",
 )
 _MESSAGE_NAMES = {name.lower(): name for name in Messages.__struct_encode_fields__}
+
+
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
+_OWN_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 def parse_list(value: object) -> object:
@@ -93,6 +59,22 @@ def parse_map(value: object) -> object:
     if len(parsed) < len(pairs):
         raise ValueError("names the same key twice")
     return parsed
+
+
+def parse_fields(value: object) -> object:
+    """`key:Field__c,key:Object.Field` as a dict whose values can be names of fields in a query."""
+    fields = parse_map(value)
+    assert isinstance(fields, Mapping)
+    if wrong := [field for field in fields.values() if not _FIELD.fullmatch(field)]:
+        raise ValueError(f"names {wrong[0]!r}, which cannot be a field")
+    return fields
+
+
+def check_field(value: object) -> object:
+    """The name of a field of the case itself."""
+    if value and not _OWN_FIELD.fullmatch(str(value)):
+        raise ValueError("names what cannot be a field")
+    return value
 
 
 def parse_flows(value: object) -> object:
@@ -292,7 +274,8 @@ Host = Annotated[str, BeforeValidator(strip_brackets)]
 Seconds = Annotated[float, BeforeValidator(parse_duration_s)]
 TextList = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
 LowerList = Annotated[tuple[str, ...], BeforeValidator(parse_lower_list)]
-TextMap = Annotated[Mapping[str, str], BeforeValidator(parse_map)]
+FieldMap = Annotated[Mapping[str, str], BeforeValidator(parse_fields)]
+FieldName = Annotated[str, BeforeValidator(check_field)]
 States = Mapping[Provider, str]
 Flows = Annotated[Mapping[str, Flow], BeforeValidator(parse_flows)]
 Texts = Annotated[Messages, BeforeValidator(parse_messages)]

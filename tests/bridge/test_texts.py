@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from bridge.messages import Media, MediaKind, Provider
 from bridge.records import ContextEntry
-from bridge.settings.values import Messages
-from bridge.texts import Texts, split
+from bridge.texts import Messages, Texts, split
 
 MEXICO = ZoneInfo("America/Mexico_City")
 

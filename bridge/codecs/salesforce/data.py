@@ -19,10 +19,9 @@ from bridge.codecs.salesforce.rest import (
     quote,
     rows,
 )
-from bridge.errors import PayloadError, RemoteRefused, SettingsError
+from bridge.errors import PayloadError, RemoteRefused
+from bridge.flows import Flow
 from bridge.messages import ConnectRequest, ExtraValue
-from bridge.settings.load import Settings
-from bridge.settings.values import Flow
 from bridge.wire import HttpCall, HttpReply
 
 BLOCKED_FIELD = "CP_BlockedChatYalo__c"
@@ -30,14 +29,6 @@ DEFAULT_FLOW = "default"
 # Of the 25 steps of a composite at most five may be queries (Salesforce, REST API guide, Composite).
 MOST_QUERIES = 5
 _LOCAL_DIGITS = 10
-_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
-_OWN_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_FIELD_MAPS = (
-    "sfc_custom_fields_case",
-    "sfc_custom_fields_contact",
-    "sfc_custom_fields_account",
-    "sfc_custom_fields_to_search_contact",
-)
 # Longest values of the fields. Salesforce refuses a record with a longer one, and then there is no chat.
 _LENGTHS = {"FirstName": 40, "LastName": 80, "Subject": 255, "Description": 32_000}
 
@@ -60,29 +51,6 @@ class SalesforceConfig(msgspec.Struct, frozen=True, kw_only=True):
     fields_search: Mapping[str, str] = {}
     first_name_contact: str = "Contacto Bot - "
     description_case: str = "Caso levantado por el Bot"
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> SalesforceConfig:
-        """The SFC_ settings. Raises SettingsError where one names something that is no field."""
-        if faults := _field_faults(settings):
-            raise SettingsError(faults)
-        return cls(
-            org=Org.from_settings(settings),
-            flows=settings.sfc_source_flow_bot,
-            flow_field=settings.sfc_source_flow_field,
-            record_type_id=settings.sfc_record_type_id,
-            account_record_type_id=settings.sfc_account_record_type_id,
-            birth_date=settings.sfc_default_birth_date_account,
-            blocked_chat_field=settings.sfc_blocked_chat_field,
-            case_external_id_field=settings.sfc_case_external_id_field,
-            code_phone_remove=settings.sfc_code_phone_remove,
-            fields_case=settings.sfc_custom_fields_case,
-            fields_contact=settings.sfc_custom_fields_contact,
-            fields_account=settings.sfc_custom_fields_account,
-            fields_search=settings.sfc_custom_fields_to_search_contact,
-            first_name_contact=settings.messages.first_name_contact,
-            description_case=settings.messages.description_case,
-        )
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -294,17 +262,3 @@ def _cut(field: str, value: str) -> str:
 
 def _moment(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _field_faults(settings: Settings) -> list[str]:
-    own = settings.sfc_case_external_id_field
-    faults = []
-    if own and not _OWN_FIELD.fullmatch(own):
-        variable = "SALESFORCE_INTEGRATION_SFC_CASE_EXTERNAL_ID_FIELD"
-        faults = [f"{variable} names {own!r}, which cannot be a field; for example Bridge_Chat_Id__c"]
-    return faults + [
-        f"SALESFORCE_INTEGRATION_{name.upper()} names {field!r}, which cannot be a field; for example order:Order__c"
-        for name in _FIELD_MAPS
-        for field in getattr(settings, name).values()
-        if not _FIELD.fullmatch(field)
-    ]

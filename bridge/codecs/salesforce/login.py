@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -9,10 +10,10 @@ from pydantic import SecretStr
 
 from bridge.codecs.salesforce.rest import Token, fault_of, raise_for_fault
 from bridge.errors import RemoteGarbled, RemoteRefused, RemoteUnavailable
-from bridge.settings.load import LoginFlow, Settings
 from bridge.wire import HttpCall, HttpReply, parse, retry_after_s
 
 WHO = "Salesforce login"
+LoginFlow = Literal["jwt_bearer", "password", "client_credentials"]
 JWT_ALGORITHM = "RS256"
 # Salesforce takes no assertion that lives longer than five minutes (salesforce.md, "Login").
 ASSERTION_LIFE_S = 180
@@ -30,19 +31,6 @@ class LoginConfig(msgspec.Struct, frozen=True, kw_only=True):
     username: str = ""
     password: SecretStr = _NONE
     security_token: SecretStr = _NONE
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> LoginConfig:
-        """The login of the SFC_ settings."""
-        return cls(
-            flow=settings.sfc_login_flow,
-            login_url=settings.sfc_login_url.rstrip("/"),
-            client_id=settings.sfc_client_id,
-            client_secret=settings.sfc_client_secret,
-            username=settings.sfc_username,
-            password=settings.sfc_password,
-            security_token=settings.sfc_security_token,
-        )
 
 
 class SalesforceLogin:

@@ -11,7 +11,6 @@ import msgspec
 
 from bridge.errors import RemoteError, RemoteGarbled, RemoteRefused, RemoteUnavailable
 from bridge.messages import ExtraValue
-from bridge.settings.load import Settings
 from bridge.wire import HttpCall, HttpReply, json_call, parse, raise_for_status, retry_after_s
 
 WHO = "Salesforce"
@@ -94,11 +93,6 @@ class Org(msgspec.Struct, frozen=True):
 
     base_url: str
     api_version: str
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Org:
-        """The org of SFC_BASE_URL and SFC_API_VERSION."""
-        return cls(settings.sfc_base_url.rstrip("/"), settings.sfc_api_version)
 
     @property
     def path(self) -> str:

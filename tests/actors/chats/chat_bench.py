@@ -58,7 +58,7 @@ from bridge.messages import (
     UserMessageReceived,
 )
 from bridge.records import ChatRecord, ChatState, DeadLetter, decode_record
-from bridge.texts import Texts
+from bridge.settings import wiring
 
 USER = "5215573735001"
 C = TypeVar("C", bound=Message)
@@ -121,7 +121,7 @@ class Line:
     def __init__(self, place: Place, **options: Any) -> None:
         settings = make_settings()
         delays: dict[Any, float] = {"blocked": 0.0, "timeout": 0.0, "success": 0.0}
-        texts = Texts.from_settings(settings, {"whatsapp": 4096, "facebook": 2000})
+        texts = wiring.texts(settings, {"whatsapp": 4096, "facebook": 2000})
         bot_delay_s = delays | options.pop("bot_delay_s", {})
         self.place = place
         self.store = place.store()

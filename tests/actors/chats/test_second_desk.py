@@ -20,7 +20,7 @@ from bridge.commands import TERMS, Command, EnsureContact, OpenCase, Pool, SendT
 from bridge.desk import Desk
 from bridge.events import BotTold, CaseOpened, ContactReady, DeliveredToUser, Event
 from bridge.messages import ConnectRequested, FinishRequested, InboxEvent
-from bridge.texts import Texts
+from bridge.settings import wiring
 
 from memory_desk import MemoryDesk  # isort: skip
 
@@ -54,7 +54,7 @@ class Talk:
     def __init__(self, place: Place) -> None:
         self.desk, self.others = MemoryDesk(), Others()
         self.store, self.inbox, self.registry = place.store(), place.engine(), Heard()
-        texts = Texts.from_settings(make_settings(), {"whatsapp": 4096, "facebook": 2000})
+        texts = wiring.texts(make_settings(), {"whatsapp": 4096, "facebook": 2000})
         policy = ChatPolicy(texts=texts, bot_delay_s={"blocked": 0.0, "timeout": 0.0, "success": 0.0})
         desk: Desk = self.desk
         self.context = ChatContext(self.store, policy, self.send, polls_at(desk.serve), desk.describe, self.inbox)

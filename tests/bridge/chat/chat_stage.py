@@ -39,8 +39,7 @@ from bridge.messages import (
     UserMessageReceived,
 )
 from bridge.records import ChatRecord, ChatState, ContextEntry, Delivery, decode_record, encode_record
-from bridge.settings.values import Messages
-from bridge.texts import Texts
+from bridge.texts import Messages, Texts
 
 USER = "5217331175599"
 DELAYS: dict[BotState, float] = {"blocked": 5.0, "timeout": 5.0, "success": 0.0}

@@ -11,10 +11,11 @@ import pytest
 
 from bridge.codecs.salesforce.data import FoundContact, Route, SalesforceConfig, SalesforceData
 from bridge.codecs.salesforce.rest import ExternalId, Org, Token, upserted_id
-from bridge.errors import PayloadError, RemoteError, RemoteGarbled, RemoteRefused, RemoteUnavailable, SettingsError
+from bridge.errors import PayloadError, RemoteError, RemoteGarbled, RemoteRefused, RemoteUnavailable
+from bridge.flows import Flow, FlowQueue
 from bridge.messages import ConnectRequest, ExtraValue
 from bridge.settings.load import Settings
-from bridge.settings.values import Flow, FlowQueue
+from bridge.settings.wiring import salesforce_records
 from bridge.wire import HttpCall, HttpReply
 
 TOKEN = Token("00Dtoken")
@@ -409,7 +410,7 @@ def settings(**changes: Any) -> Settings:
 
 
 def test_the_settings_reach_the_codec() -> None:
-    made = SalesforceConfig.from_settings(
+    made = salesforce_records(
         settings(
             sfc_api_version="58.0",
             sfc_custom_fields_case="order:Order__c",
@@ -426,20 +427,3 @@ def test_the_settings_reach_the_codec() -> None:
     assert codec.create_contact(TOKEN, REQUEST).url == "https://my.example/services/data/v58.0/sobjects/Contact"
     assert fields(codec.create_contact(TOKEN, REQUEST))["FirstName"] == "Bot"
     assert "CP_BlockedChatYalo__c" in queries(codec.search_contact(TOKEN, REQUEST))[0]
-
-
-@pytest.mark.parametrize("field", ["Name = 'x' OR Id", "1st", "a b", ".Name", "Account..Name", "Näme"])
-def test_a_map_that_names_no_field_is_a_fault_with_the_variables_full_name(field: str) -> None:
-    maps = {"sfc_custom_fields_case": f"a:{field}", "sfc_custom_fields_to_search_contact": f"b:{field}"}
-    with pytest.raises(SettingsError) as caught:
-        SalesforceConfig.from_settings(settings(**maps))
-    assert len(caught.value.faults) == 2
-    assert caught.value.faults[0].startswith("SALESFORCE_INTEGRATION_SFC_CUSTOM_FIELDS_CASE names ")
-
-
-@pytest.mark.parametrize("field", ["Chat__c = 'x' OR Id", "1st", "a/b", "Account.Chat__c", "Chät__c"])
-def test_an_external_id_that_cannot_be_a_field_of_the_case_is_a_fault(field: str) -> None:
-    with pytest.raises(SettingsError) as caught:
-        SalesforceConfig.from_settings(settings(sfc_case_external_id_field=field))
-    [fault] = caught.value.faults
-    assert fault.startswith("SALESFORCE_INTEGRATION_SFC_CASE_EXTERNAL_ID_FIELD names ")

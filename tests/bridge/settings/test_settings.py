@@ -239,13 +239,24 @@ def test_lists_are_split_by_comma() -> None:
 
 
 def test_a_map_s_value_may_hold_a_colon() -> None:
-    found = settings(sfc_custom_fields_case="order:Order__c, link:https://x:1/y")
-    assert found.sfc_custom_fields_case == {"order": "Order__c", "link": "https://x:1/y"}
+    assert settings(success_state="whatsapp:flow:end").success_state["whatsapp"] == "flow:end"
 
 
 @pytest.mark.parametrize("text", ["order", ":Order__c", "order:", "a:b,a:c"])
 def test_a_map_that_is_none_is_refused(text: str) -> None:
     assert "SFC_CUSTOM_FIELDS_CASE" in the_fault(sfc_custom_fields_case=text)
+
+
+@pytest.mark.parametrize("field", ["Name = 'x' OR Id", "1st", "a b", ".Name", "Account..Name", "Näme"])
+def test_a_map_that_names_no_field_is_a_fault(field: str) -> None:
+    first, second = faults(sfc_custom_fields_case=f"a:{field}", sfc_custom_fields_to_search_contact=f"b:{field}")
+    assert first.startswith(f"{UNDERSCORE}SFC_CUSTOM_FIELDS_CASE names ")
+    assert "which cannot be a field" in second
+
+
+@pytest.mark.parametrize("field", ["Chat__c = 'x' OR Id", "1st", "a/b", "Account.Chat__c", "Chät__c"])
+def test_an_external_id_that_cannot_be_a_field_of_the_case_is_a_fault(field: str) -> None:
+    assert f"{UNDERSCORE}SFC_CASE_EXTERNAL_ID_FIELD names" in the_fault(sfc_case_external_id_field=field)
 
 
 def test_a_provider_without_a_state_keeps_its_default_state() -> None:
