@@ -71,6 +71,10 @@ class Command(Message, frozen=True):
         """The same command after a try that may have gone through."""
         return self
 
+    def next_try(self) -> Command:
+        """The command to try after this one failed."""
+        return self.repeated()
+
     def given_up(self, error: BridgeError, tries: int) -> tuple[Event, ...]:
         """What follows when it is not tried again."""
         raise NotImplementedError
@@ -139,9 +143,13 @@ class RepairSession(SessionCommand, frozen=True):
 
 
 class LeaveDesk(Command, frozen=True):
-    """End the chat at the desk."""
+    """End the chat at the desk. `delete`: ending it in order failed, so the session is to be deleted."""
 
     session: DeskSession
+    delete: bool = False
+
+    def next_try(self) -> LeaveDesk:
+        return msgspec.structs.replace(self, delete=True)
 
     def given_up(self, error: BridgeError, tries: int) -> tuple[Event, ...]:
         return (DeskLeft(),)
@@ -214,8 +222,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     `limit` ends its tries, counted from `since`: now, or since the chat was opened, or since the delivery was owed.
     `paced` commands obey the rate limit of their pool. `repeatable` says whether the remote drops a repeat of the same
     command; where it does not, a repeat may have its effect twice. `insisted` commands are tried again although they
-    were refused, MAX_RETRIES times. `jitter_s` is the longest random delay before the first try. `longest_pause_s` is
-    the longest pause between two tries, whatever the remote asks for.
+    were refused, MAX_RETRIES times. `jitter_s` is the longest random delay before the first try. Pauses
+    between two tries are not shorter than `shortest_pause_s`, and not longer than `longest_pause_s` whatever the remote
+    asks for.
     """
 
     lane: Lane
@@ -226,6 +235,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     repeatable: bool = True
     insisted: bool = False
     jitter_s: float = 0.0
+    shortest_pause_s: float = 0.0
     longest_pause_s: float = math.inf
 
 
@@ -241,7 +251,8 @@ TERMS: dict[type[Command], Terms] = {
     AttachFile: Terms(lane=Lane.DESK, pool=Pool.FILES, limit=Limit.FILE, repeatable=False),
     # When the desk moves, it moves all its sessions at once. The jitter spreads their repairs.
     RepairSession: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.SESSION, jitter_s=0.5, longest_pause_s=5.0),
-    LeaveDesk: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.LEAVE),
+    # The next try deletes the session. Until then the poll reads what the agent wrote.
+    LeaveDesk: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.LEAVE, shortest_pause_s=1.0),
     # WhatsApp drops a repeated id. A text to Messenger carries no id.
     SendToUser: Terms(
         lane=Lane.USER,

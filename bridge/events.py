@@ -191,6 +191,10 @@ class DeskLeft(Event, frozen=True):
     """The desk took our request to end the chat, or there was nothing left to end."""
 
 
+class DeskSilent(Event, frozen=True):
+    """After the desk took our request to end the chat, it has nothing more for us."""
+
+
 # --- deliveries -------------------------------------------------------------------------------------------------------
 
 

@@ -61,6 +61,7 @@ class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Everything that a chat is: after a crash it goes on from here. `step` counts its commits.
 
     `recent` are short forms of the last message ids: a store that failed over may have forgotten that it saw them.
+    `leaving`: the chat is to be ended at the desk, and its last texts are to be read; `left_at_ms`: the desk took that.
     `broke_ms` are the times at which the session broke, the recent ones. Version 1 did not write `version`.
     """
 
@@ -79,6 +80,7 @@ class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     requested: bool = False
     listening: bool = True
     leaving: bool = False
+    left_at_ms: int = 0
     agent_name: str = ""
     agent_typing: bool = False
     queue_position: int | None = None

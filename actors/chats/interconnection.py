@@ -33,13 +33,13 @@ from bridge.actors.protocol import (
 from bridge.actors.store.store import Store
 from bridge.actors.timers import tell_after
 from bridge.chat.arrivals import set_aside
-from bridge.chat.machine import ENDS, Chat
+from bridge.chat.machine import ENDS, LAST_TEXTS_MS, Chat
 from bridge.chat.policy import ChatPolicy
 from bridge.chat.retries import after_failure, first_attempt
 from bridge.chat.step import Step
 from bridge.commands import TERMS, Command, Lane, lane_of
 from bridge.errors import Fenced
-from bridge.events import ChatEstablished, ChatQuarantined, Event, WaitExpired
+from bridge.events import ChatEstablished, ChatQuarantined, DeskSilent, Event, WaitExpired
 from bridge.messages import DeskSession, mask_user
 from bridge.personal import strike
 from bridge.records import ChatRecord, ChatState, unread
@@ -168,7 +168,8 @@ class Interconnection(BridgeActor):
             return
         if outcome.lane is Lane.POLL:
             self._poller.answered(empty=not outcome.events)
-        self._step(self._with_context(outcome.events))
+        silent = outcome.lane is Lane.POLL and not outcome.events and self._chat.awaits_last_texts
+        self._step((DeskSilent(),) if silent else self._with_context(outcome.events))
 
     def _take_failure(self, failure: Failure) -> None:
         in_flight = self._lanes.get(failure.lane, failure.token)
@@ -245,7 +246,7 @@ class Interconnection(BridgeActor):
     # --- one step ---------------------------------------------------------------------------------------------------
 
     def _step(self, events: Iterable[Event], entries: Sequence[str] = ()) -> None:
-        held_before = self._chat.state is ChatState.ON_HOLD
+        waited_before = self._waits
         step = self._chat.apply(events, busy=self._lanes.busy, now_ms=self._now_ms())
         self._log.fields["chat"] = self._chat.record.chat_id if self._chat.record else ""
         if step.ignored:
@@ -253,8 +254,13 @@ class Interconnection(BridgeActor):
         if step.writes or entries:
             self._journal.write(self._chat, step, entries)
         self._carry_out(step)
-        if self._chat.state is ChatState.ON_HOLD and not held_before:
+        if self._waits and not waited_before:
             self._arm_wait()
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the chat is in a phase that ends after some time by itself."""
+        return self._chat.state is ChatState.ON_HOLD or self._chat.awaits_last_texts
 
     def _carry_out(self, step: Step) -> None:
         self._journal.answer(step)
@@ -316,10 +322,14 @@ class Interconnection(BridgeActor):
 
     def _arm_wait(self) -> None:
         record, max_wait_s = self._chat.record, self._context.policy.max_wait_s
-        if record is None or not max_wait_s or record.state is not ChatState.ON_HOLD:
+        if record is None:
             return
-        left_s = max_wait_s - (self._now_ms() - record.held_since_ms) / 1000
-        tell_after(self.actor_ref, WaitDue(record.chat_id), min(max(left_s, 0.0), max_wait_s))
+        if self._chat.awaits_last_texts:
+            left_s = (record.left_at_ms + LAST_TEXTS_MS - self._now_ms()) / 1000
+            tell_after(self.actor_ref, Resume(), min(left_s, LAST_TEXTS_MS / 1000))
+        elif max_wait_s and record.state is ChatState.ON_HOLD:
+            left_s = max_wait_s - (self._now_ms() - record.held_since_ms) / 1000
+            tell_after(self.actor_ref, WaitDue(record.chat_id), min(max(left_s, 0.0), max_wait_s))
 
     # --- draining ---------------------------------------------------------------------------------------------------
 

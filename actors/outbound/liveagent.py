@@ -26,6 +26,8 @@ from bridge.messages import ConnectRequest, DeskSession
 
 log = logging.getLogger("bridge.liveagent")
 
+LAST_POLL_S = 2.0
+
 
 class LiveAgentDesk:
     """Implements `bridge.desk.Desk`.
@@ -105,17 +107,33 @@ class LiveAgentDesk:
 
     def _leave(self, command: LeaveDesk) -> tuple[Event, ...]:
         session = read(command.session)
-        try:
+        if not (session.sequence or session.repairs):
             # The request for the chat may have used the first number: an end with that number could be dropped as a
-            # repeat.
-            if session.sequence:
-                self._codec.posted(session, self._line.send(self._codec.end(session)))
-                return (DeskLeft(),)
-        except (OutOfStep, RemoteUnavailable, RemoteRefused) as error:
+            # repeat. The chat was not polled yet, so nobody else polls it now.
+            return (*self._last_events(session), *self._delete(session))
+        if command.delete:
+            return self._delete(session)
+        try:
+            self._codec.posted(session, self._line.send(self._codec.end(session)))
+        except (OutOfStep, RemoteRefused) as error:
             # A POST may be refused here (liveagent.md, "Before an agent"); a session can always be deleted.
-            log.info("ending by deleting the session, because: %s", error)
+            raise RemoteUnavailable(f"the chat is ended by deleting its session, because: {error}") from error
+        return (DeskLeft(),)
+
+    def _delete(self, session: LiveAgentSession) -> tuple[Event, ...]:
         self._codec.deleted(self._line.send(self._codec.delete(session)))
         return (DeskLeft(),)
+
+    def _last_events(self, session: LiveAgentSession) -> tuple[Event, ...]:
+        """What the desk has for us now: a deleted session cannot be polled."""
+        call = msgspec.structs.replace(
+            self._codec.poll(session), read_timeout_s=LAST_POLL_S, total_timeout_s=LAST_POLL_S
+        )
+        try:
+            return self._codec.polled(session, self._poll_line.send(call)).events
+        except RemoteError as error:
+            log.info("no last events before the session is deleted: %s", error)
+            return ()
 
 
 def _mended(session: LiveAgentSession, error: OutOfStep) -> RemoteError:

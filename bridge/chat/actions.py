@@ -427,6 +427,16 @@ def _end(step: Step, *, bot_state: BotState, reason: str) -> None:
 
 
 def note_left(step: Step, event: Event) -> None:
+    """The desk ended the chat at our request. What the agent wrote before that is still to be polled."""
+    record = step.record
+    if record.session is not None and record.requested and record.listening:
+        record.left_at_ms = record.left_at_ms or step.now_ms
+    else:
+        record.leaving = False
+
+
+def note_over(step: Step, event: Event) -> None:
+    """The desk has ended the chat and has nothing more for us."""
     step.record.leaving = False
 
 

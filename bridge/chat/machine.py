@@ -17,12 +17,14 @@ from bridge.chat.policy import ChatPolicy
 from bridge.chat.step import Step
 from bridge.chat.table import TABLE
 from bridge.commands import Lane, lane_of
-from bridge.events import ConnectOverdue, DeskUnreachable, Event
+from bridge.events import ConnectOverdue, DeskSilent, DeskUnreachable, Event
 from bridge.records import ChatRecord, ChatState, FlightEntry
 
 ENDS = (ChatState.CLOSED, ChatState.FAILED)
 SILENCE_MS = 60_000
 MOST_BREAKS = 30
+# After the desk ended the chat at our request, the agent's last texts are polled for this long at most.
+LAST_TEXTS_MS = 10_000
 
 
 class Chat:
@@ -42,6 +44,11 @@ class Chat:
     def over_at_desk(self) -> bool:
         """Whether the desk has ended the chat: what it did not take by now it never will."""
         return self.record is not None and self.record.state is ChatState.CLOSING and not self.record.leaving
+
+    @property
+    def awaits_last_texts(self) -> bool:
+        """Whether the desk ended the chat at our request, and its last poll is still to come."""
+        return self.record is not None and self.record.leaving and bool(self.record.left_at_ms)
 
     def apply(self, events: Iterable[Event], *, busy: Collection[Lane], now_ms: int) -> Step:
         """What follows from these events, in order, as one step. An event that has no cell changes nothing.
@@ -86,6 +93,8 @@ class Chat:
         """
         if self._overdue(now_ms):
             yield ConnectOverdue()
+        elif self.record and self.awaits_last_texts and now_ms - self.record.left_at_ms >= LAST_TEXTS_MS:
+            yield DeskSilent()
         elif self.record and self.record.listening and len(self.record.broke_ms) > MOST_BREAKS:
             yield DeskUnreachable(f"the session broke {len(self.record.broke_ms)} times")
 
@@ -110,7 +119,8 @@ class Chat:
         if unread:
             actions.return_unsent(step, None)
         # Without a session there is nothing to leave, once nothing is under way that could still bring one.
-        leaving = record.leaving and (record.session is not None or Lane.DESK in step.busy)
+        unpolled = self.awaits_last_texts and not record.listening
+        leaving = record.leaving and not unpolled and (record.session is not None or Lane.DESK in step.busy)
         over = not (leaving or record.to_user or record.to_bot or record.to_agent)
         if over:
             record.state, record.leaving, record.ended_at_ms = record.end, False, step.now_ms

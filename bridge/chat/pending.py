@@ -35,7 +35,8 @@ def pending_commands(record: ChatRecord) -> Iterator[Command]:
     yield from _from_desk(record)
     if record.to_user:
         yield SendToUser(record.request, record.to_user[0])
-    elif record.to_bot:
+    elif record.to_bot and not (record.leaving and record.listening and record.agent_name):
+        # The agent's last texts come before what the bot says next.
         yield TellBot(record.request, record.to_bot.state, record.to_bot.due_at_ms)
 
 
@@ -84,6 +85,8 @@ def _leaving(record: ChatRecord, session: DeskSession) -> Iterator[Command]:
         return
     if not session.ok and record.listening:
         yield from _repairing(record, session)
+    elif record.left_at_ms:
+        return
     elif record.to_agent and session.ok:
         yield _towards_agent(record, session, record.to_agent[0])
     else:

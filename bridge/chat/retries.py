@@ -25,7 +25,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def failed(self) -> Attempt:
         """The attempt after one more failure. Its command knows that it may have gone through."""
-        return Attempt(self.command.repeated(), self.since_ms, self.tries + 1)
+        return Attempt(self.command.next_try(), self.since_ms, self.tries + 1)
 
 
 class RetryDecision(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ def after_failure(attempt: Attempt, error: BridgeError, policy: ChatPolicy, *, n
     events = _about_session(command, error, now_ms) if isinstance(error, DeskError) else None
     if events is not None:
         return RetryDecision(None, events)
-    pause_s = min(_pause_s(attempt, error, policy), terms.longest_pause_s)
+    pause_s = min(max(_pause_s(attempt, error, policy), terms.shortest_pause_s), terms.longest_pause_s)
     spent_s = (now_ms - attempt.since_ms) / 1000
     limit_s = LAST_WORDS_S if is_gone(error) else policy.limit_s(terms.limit)
     if _may_pass(command, error) and spent_s + pause_s < limit_s:

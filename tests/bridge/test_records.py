@@ -78,6 +78,7 @@ FULL = ChatRecord(
     requested=True,
     listening=False,
     leaving=True,
+    left_at_ms=16,
     agent_name="Eva",
     agent_typing=True,
     queue_position=0,

@@ -65,6 +65,25 @@ def test_what_the_user_wrote_before_the_chat_was_finished_still_reaches_the_agen
     user.must_go_back(SUCCESS)
 
 
+@pytest.mark.parametrize("failures", [0, 1])
+def test_what_the_agent_wrote_before_the_chat_was_finished_still_reaches_the_user(
+    simulator: Simulator, bot: Bot, failures: int
+) -> None:
+    """`failures` polls fail just before, so that no poll is open when the chat is finished."""
+
+    def journey(number: int) -> None:
+        user = bot.new_user().talk()
+        if failures:
+            simulator.add_fault("*/System/Messages", session=user.agent.session, status=502, times=failures)
+        texts = [f"su folio es {number}", "hasta luego"]
+        user.agent.say(*texts)
+        bot.finish(user)
+        user.must_go_back(SUCCESS)
+        assert user.read() == [WAIT, *texts]
+
+    together({str(number): partial(journey, number) for number in range(20)})
+
+
 def test_finish_without_a_chat_is_404(bot: Bot, user: BotUser) -> None:
     answer = bot.finish(user)
     assert (answer.status_code, answer.json()) == (

@@ -9,15 +9,12 @@ from actor_parts import (
     active_chat,
     chat_record,
     now_ms,
-    wait_for,
     wants_chat,
 )
 from chat_bench import USER, Line, on_hold
 
-from bridge.actors.protocol import (
-    Idle,
-    WaitDue,
-)
+from bridge.actors.protocol import Idle, Request, WaitDue
+from bridge.chat.machine import LAST_TEXTS_MS
 from bridge.commands import (
     EnsureContact,
     LeaveDesk,
@@ -69,17 +66,47 @@ def test_one_who_is_told_more_after_the_end_begins_anew(line: Line) -> None:
     assert line.record.chat_id != old.chat_id
 
 
-def test_a_poll_is_ended_when_nothing_more_is_expected_of_it(line: Line) -> None:
+def left(line: Line) -> Request:
+    """A chat that was finished and that the desk has ended at our request; the poll that is still open."""
     line.begin(active_chat(USER))
     out = line.outside
     poll = out.wait_for(Poll)
     line.entry(FinishRequested(USER))
-    leaving = out.wait_for(LeaveDesk)
-    assert out.is_held(poll), "the agent's last words may come until we left"
-    out.done(leaving, DeskLeft())
-    wait_for(lambda: not out.is_held(poll))
+    out.done(out.wait_for(LeaveDesk), DeskLeft())
     line.handled()
+    assert out.is_held(poll), "the agent's last texts may still come"
+    return poll
+
+
+def test_the_agents_last_texts_are_read_after_the_desk_ended_the_chat(line: Line) -> None:
+    out = line.outside
+    out.hears(left(line), AgentWrote("your number is 4711"), ChatEnded("client", served=True))
+    text = out.wait_for(SendToUser)
+    assert out.command(SendToUser).delivery.text == "your number is 4711"
+    out.done(text, DeliveredToUser(out.command(SendToUser).delivery.id))
+    out.done(out.wait_for(TellBot), BotTold())
+    line.heard.wait_for(Idle)
     assert len(out.of(Poll)) == 1
+
+
+def test_a_desk_that_answers_the_last_poll_with_nothing_has_nothing_more(line: Line) -> None:
+    out = line.outside
+    out.done(left(line))
+    out.done(out.wait_for(TellBot), BotTold())
+    line.heard.wait_for(Idle)
+
+
+def test_a_desk_that_holds_the_last_poll_is_not_waited_for(line: Line) -> None:
+    poll = left(line)
+    line.outside.wait_for(TellBot)
+    assert not line.outside.is_held(poll)
+
+
+def test_the_wait_for_the_last_poll_goes_on_where_it_was_when_the_chat_is_restored(line: Line) -> None:
+    left_at_ms = now_ms() - LAST_TEXTS_MS + 500
+    line.begin(active_chat(USER, state=ChatState.CLOSING, leaving=True, left_at_ms=left_at_ms))
+    line.outside.wait_for(Poll)
+    line.heard.wait_for(Idle)
 
 
 def test_a_restored_chat_that_owes_nothing_more_is_written_down_as_over(line: Line) -> None:

@@ -156,7 +156,7 @@ class Desk:
             self.phase = "queued"
             self.happens("ChatRequestSuccess", queuePosition=3)
         if noun == "ChatEnd":
-            self.phase = "gone"
+            self.end("ChatEnded", body["reason"])
         return HttpReply(200, body=b"OK")
 
     def _reconnect(self) -> HttpReply:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bridge.chat.machine import LAST_TEXTS_MS
 from bridge.commands import (
     Lane,
     LeaveDesk,
@@ -26,6 +27,7 @@ from bridge.events import (
     ChatRequested,
     ContactReady,
     DeskLeft,
+    DeskSilent,
     DeskUnreachable,
     Event,
     SessionExpired,
@@ -82,12 +84,18 @@ def test_finish_leaves_the_desk_and_puts_the_bot_into_success(play: Any) -> None
     stage = play(Stage())
     step = stage.happens(FINISH)
     assert (FINISHER, Answer("ok")) in step.answers
-    assert kinds(stage.under_way) == {Lane.DESK: LeaveDesk, Lane.POLL: Poll, Lane.BOT: TellBot}
-    assert stage.under_way[Lane.BOT] == TellBot(REQUEST, "success", stage.now_ms)
+    assert kinds(stage.under_way)[Lane.DESK] is LeaveDesk
+    stage.done(Lane.DESK, DeskLeft())
+    stage.hears(ChatEnded("client", True))
+    assert stage.under_way == {Lane.BOT: TellBot(REQUEST, "success", stage.now_ms)}
     stage.done(Lane.BOT, BotTold())
-    assert not stage.over
-    assert stage.done(Lane.DESK, DeskLeft()).cancel_poll
     assert (stage.state, stage.record.reason) == (ChatState.CLOSED, "finished by the API")
+
+
+def test_the_bot_is_told_at_once_where_no_agent_came() -> None:
+    stage = Stage().on_hold()
+    stage.happens(FINISH)
+    assert kinds(stage.under_way) == {Lane.DESK: LeaveDesk, Lane.POLL: Poll, Lane.BOT: TellBot}
 
 
 @pytest.mark.parametrize("play", PLAYS.values(), ids=PLAYS)
@@ -97,7 +105,81 @@ def test_the_leave_word_leaves_the_desk_and_tells_the_bot_nothing(play: Any) -> 
     assert step.context == [said("restart")]
     assert kinds(stage.under_way) == {Lane.DESK: LeaveDesk, Lane.POLL: Poll}
     stage.done(Lane.DESK, DeskLeft())
+    stage.done(Lane.POLL, SessionExpired("403"))
     assert (stage.state, stage.record.reason) == (ChatState.CLOSED, "LeaveRequested")
+
+
+# --- the end is what the poll says ------------------------------------------------------------------------------------
+
+OURS: dict[str, Event] = {"finish": FINISH, "leave": left()}
+
+
+@pytest.mark.parametrize("event", OURS.values(), ids=OURS)
+def test_what_the_agent_wrote_until_the_desk_ended_the_chat_reaches_the_user(event: Event) -> None:
+    stage = Stage().active()
+    stage.happens(event)
+    stage.done(Lane.DESK, DeskLeft())
+    assert kinds(stage.under_way) == {Lane.POLL: Poll}
+    stage.hears(AgentWrote("your number is 4711"), ChatEnded("client", True))
+    assert stage.drain_user() == ["your number is 4711"]
+    if Lane.BOT in stage.under_way:
+        stage.done(Lane.BOT, BotTold())
+    assert stage.is_in(ChatState.CLOSED)
+
+
+def test_the_bot_is_told_after_the_agents_last_texts() -> None:
+    stage = Stage().active()
+    stage.happens(FINISH)
+    assert Lane.BOT not in stage.under_way
+    stage.done(Lane.DESK, DeskLeft())
+    stage.hears(AgentWrote("bye"), ChatEnded("client", True))
+    assert kinds(stage.under_way) == {Lane.USER: SendToUser}
+    stage.drain_user()
+    assert kinds(stage.under_way) == {Lane.BOT: TellBot}
+
+
+ENDED_AT_DESK = [ChatEnded("client", True), ChatRefused("x"), SessionExpired("403"), DeskSilent()]
+
+
+@pytest.mark.parametrize("event", ENDED_AT_DESK, ids=lambda event: type(event).__name__)
+def test_whatever_the_poll_says_of_the_end_ends_the_chat_that_was_left(event: Event) -> None:
+    stage = Stage().active()
+    stage.happens(left())
+    stage.done(Lane.DESK, DeskLeft())
+    assert stage.is_in(ChatState.CLOSING)
+    stage.done(Lane.POLL, event)
+    assert stage.is_in(ChatState.CLOSED)
+
+
+def test_a_chat_that_is_left_waits_for_a_last_poll_for_some_seconds_only() -> None:
+    stage = Stage().active()
+    stage.happens(left())
+    stage.done(Lane.DESK, DeskLeft())
+    stage.happens(after_s=LAST_TEXTS_MS / 1000 - 1)
+    assert stage.is_in(ChatState.CLOSING)
+    assert stage.happens(after_s=1).cancel_poll
+    assert stage.is_in(ChatState.CLOSED)
+
+
+def test_a_chat_that_was_left_is_polled_for_its_last_texts_after_a_crash() -> None:
+    stage = Stage().active()
+    stage.happens(left())
+    stage.done(Lane.DESK, DeskLeft())
+    stage.crash()
+    assert kinds(stage.under_way) == {Lane.POLL: Poll}
+
+
+def test_a_chat_whose_desk_cannot_be_polled_is_over_when_it_is_left() -> None:
+    stage = Stage().active()
+    stage.happens(left())
+    stage.done(Lane.POLL, DeskUnreachable("502"))
+    stage.done(Lane.DESK, DeskLeft())
+    assert stage.is_in(ChatState.CLOSED)
+    stage = Stage().active()
+    stage.happens(left())
+    stage.done(Lane.DESK, DeskLeft())
+    stage.done(Lane.POLL, DeskUnreachable("502"))
+    assert stage.is_in(ChatState.CLOSED)
 
 
 @pytest.mark.parametrize("event", [FINISH, left()], ids=["finish", "leave"])
@@ -122,7 +204,7 @@ def test_ending_while_the_desk_is_asked_for_an_agent_leaves_the_desk_after_that(
     stage.happens(left())
     assert isinstance(stage.under_way[Lane.DESK], RequestChat)
     stage.done(Lane.DESK, ChatRequested(REQUESTED))
-    assert stage.under_way == {Lane.DESK: LeaveDesk(REQUESTED)}
+    assert stage.under_way == {Lane.DESK: LeaveDesk(REQUESTED), Lane.POLL: Poll(REQUESTED)}
 
 
 def test_a_case_that_was_opened_while_the_chat_ended_is_on_record() -> None:
@@ -185,15 +267,17 @@ def test_a_bot_that_cannot_be_told_is_on_record_and_nobody_waits_for_ever() -> N
     )
 
 
-@pytest.mark.parametrize("event", [ChatEnded("client", True), ChatRefused("x"), SessionExpired("403"), DeskLeft()])
-def test_whatever_ends_the_session_while_we_leave_is_our_leaving(event: Event) -> None:
-    stage = Stage().closing()
-    stage.done(Lane.BOT, BotTold())
+@pytest.mark.parametrize("event", [ChatEnded("client", True), ChatRefused("x"), SessionExpired("403")])
+def test_whatever_ends_the_session_before_we_left_is_our_leaving(event: Event) -> None:
+    stage = Stage().active()
+    stage.happens(left())
     stage.happens(event)
-    assert stage.is_in(ChatState.CLOSED)
+    assert (stage.record.leaving, Lane.POLL in stage.under_way) == (False, False)
+    stage.done(Lane.DESK)
+    assert stage.over
 
 
-def test_the_poll_is_hushed_when_nothing_more_is_wanted_from_the_desk() -> None:
+def test_the_poll_is_cancelled_when_nothing_more_is_wanted_from_the_desk() -> None:
     stage = Stage().active()
     stage.happens(wrote("a"))
     assert stage.done(Lane.DESK, SessionExpired("403")).cancel_poll

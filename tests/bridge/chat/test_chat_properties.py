@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from bridge.chat.machine import ENDS, Chat
+from bridge.chat.machine import ENDS, LAST_TEXTS_MS, Chat
 from bridge.chat.retries import Attempt, after_failure, first_attempt
 from bridge.chat.step import Step
 from bridge.commands import Command, Lane, SendToAgent, lane_of
@@ -18,6 +18,7 @@ from bridge.events import (
     BotUntold,
     DeliveredToAgent,
     DeliveredToUser,
+    DeskSilent,
     Event,
     FileAttached,
     TextFound,
@@ -57,7 +58,8 @@ class World(RuleBasedStateMachine):
         self.struck: set[str] = set()
         self.acknowledged: list[str] = []
         self.last_results: tuple[Event, ...] = ()
-        self.left_by_word = self.bot_was_dealt_with = False
+        self.left_by_word = self.bot_was_dealt_with = self.session_lost = False
+        self.excused: set[str] = set()
 
     def _chat(self, record: ChatRecord | None) -> Chat:
         return Chat(self.policy, record, new_id=lambda: f"c{next(self.ids)}")
@@ -121,6 +123,7 @@ class World(RuleBasedStateMachine):
         assert not record.leaving
         assert record.reason
         assert record.ended_at_ms == self.now_ms
+        self._check_last_texts(record)
         self.left_by_word = self.bot_was_dealt_with = False
 
     # --- what comes in ----------------------------------------------------------------------------------------------
@@ -216,7 +219,7 @@ class World(RuleBasedStateMachine):
     @rule(gone=SELDOM)
     def session_moves_or_is_lost(self, gone: bool) -> None:
         if gone:
-            self.others.desk.phase = "gone"
+            self.others.desk.phase, self.session_lost = "gone", True
         else:
             self.others.desk.broken = True
 
@@ -272,6 +275,8 @@ class World(RuleBasedStateMachine):
                 self.now_ms += int(verdict.again_in_s * 1000)
                 return
             result = verdict.events
+        if lane is Lane.POLL and not result and self.chat.awaits_last_texts:
+            result = (DeskSilent(),)
         self._acknowledge(result)
         self.last_results = tuple(event for event in result if isinstance(event, REPEATABLE))
         self.finish(lane, *result)
@@ -345,6 +350,16 @@ class World(RuleBasedStateMachine):
         assert heard + context + letters >= 1, f"{last_words} is lost"
         if last_words in self.acknowledged:
             assert (heard, context + letters) == (1, 0), f"{last_words} was delivered and put away"
+
+    def _check_last_texts(self, record: ChatRecord) -> None:
+        """What the agent wrote before the desk ended the chat was read, unless the session or the desk was lost."""
+        known = {*self.others.received.values(), *(letter.delivery.text for letter in self.letters), *self.excused}
+        unread = [text for text in self.agent_said if text not in known]
+        waited_ms = self.now_ms - record.left_at_ms if record.left_at_ms else 0
+        excused = self.session_lost or not record.listening or waited_ms >= LAST_TEXTS_MS
+        assert excused or not unread, f"{unread} were not read before the chat was over: {record}"
+        self.excused |= set(unread)
+        self.session_lost = False
 
     def _check_agent_texts(self) -> None:
         received = [text for text in self.others.received.values() if text.startswith("agent ")]

@@ -50,6 +50,7 @@ TransferBegan          .            .            .         active    .         .
 FileRequested          .            connecting   on_hold   active    closing   .       .
 ChatEnded              .            closing      closing   closing   closing   .       .
 DeskLeft               .            .            .         .         closing   .       .
+DeskSilent             .            .            .         .         closing   .       .
 DeliveredToAgent       .            connecting   on_hold   active    closing   .       .
 UndeliverableToAgent   .            connecting   on_hold   active    closing   .       .
 FileAttached           .            connecting   on_hold   active    closing   .       .

@@ -10,6 +10,7 @@ from bridge.commands import (
 )
 from bridge.events import (
     BotTold,
+    ChatEnded,
     ChatEstablished,
     ChatQueued,
     DeskLeft,
@@ -83,6 +84,7 @@ def test_a_wait_that_took_too_long_leaves_the_desk_and_puts_the_bot_into_timeout
     assert kinds(stage.under_way) == {Lane.DESK: LeaveDesk, Lane.POLL: Poll, Lane.BOT: TellBot}
     stage.done(Lane.DESK, DeskLeft())
     stage.done(Lane.BOT, BotTold())
+    stage.hears(ChatEnded("client", True))
     assert (stage.state, stage.record.reason) == (ChatState.FAILED, "WaitExpired: the wait took too long")
 
 
