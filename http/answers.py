@@ -1,4 +1,4 @@
-"""What the API answers: one shape for success, one for refusal, and the few that carry more."""
+"""The bodies of all answers: one shape for success, one for a refusal, and the few that carry more."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from bridge.records import ContextEntry
 
 
 class Done(msgspec.Struct, frozen=True):
-    """A request that was carried out."""
+    """The request was carried out."""
 
     message: str = msgspec.field(name="Message")
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A request that was not, and why."""
+    """The request was refused, and why."""
 
     description: str = msgspec.field(name="ErrorDescription")
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A fresh token (settings.md, "Tokens")."""
+    """A new token (settings.md, "Tokens")."""
 
     token: str
 
 
 class TokenOwner(msgspec.Struct, frozen=True):
-    """Whom a token was given to, and what it is good for (settings.md, "Tokens")."""
+    """The user and the role of a token (settings.md, "Tokens")."""
 
     username: str
     role: str
 
 
 class Welcome(msgspec.Struct, frozen=True):
-    """Which service this is."""
+    """The name and version of this service."""
 
     message: str = msgspec.field(name="Message")
     name: str
@@ -42,7 +42,7 @@ class Welcome(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A worker that may be given requests, what its store survives, and how many chats it holds."""
+    """The worker is ready: what its store survives (`durability`), and how many chats it holds."""
 
     message: str = msgspec.field(name="Message")
     durability: str
@@ -53,6 +53,6 @@ Answerable = Done | Refusal | Token | TokenOwner | Welcome | Ready | list[Contex
 
 
 def say(resp: falcon.Response, answer: Answerable) -> None:
-    """Puts the answer into the response as JSON."""
+    """Writes the answer into the response as JSON."""
     resp.content_type = falcon.MEDIA_JSON
     resp.data = msgspec.json.encode(answer)

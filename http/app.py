@@ -1,4 +1,4 @@
-"""The front door: every route, what each request passes through, and how errors become answers."""
+"""The WSGI application: every route, the middleware, and how errors become answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FrontDoor: TypeAlias = falcon.App[falcon.Request, falcon.Response]
 
 
 def create_app(door: Door, settings: Settings, channels: Channels | None = None) -> FrontDoor:
-    """The WSGI application. It knows of the actors only what `door` offers; `channels` are by default the settings'."""
+    """Builds the application. It reaches the actors only through `door`. Default `channels`: those of the settings."""
     app: FrontDoor = falcon.App(middleware=[RequestIds(), SafeHeaders(), Fairness()])
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(BridgeError, on_bridge_error)

@@ -1,4 +1,4 @@
-"""Bytes in: a request's body, counted while it is read."""
+"""Reads a request's body and counts its bytes meanwhile."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ TOO_MANY = "too many bodies are on their way, try again"
 
 
 class BodyBudget:
-    """The bytes of all bodies of this worker that have begun and not ended: a bound on what slow callers hold."""
+    """Counts the bytes of all bodies that this worker is reading, because slow callers make it hold them for long."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._held = 0
 
     def take(self, count: int) -> None:
-        """Counts bytes that came. Raises HTTPServiceUnavailable (503) when there are too many."""
+        """Adds bytes that arrived. Raises HTTPServiceUnavailable (503) when there are too many."""
         if self._held + count > self._most:
             raise falcon.HTTPServiceUnavailable(description=TOO_MANY, retry_after=1)
         self._held += count
 
     def give_back(self, count: int) -> None:
-        """The body is whole, or given up."""
+        """Subtracts the bytes of a body that is complete, or given up."""
         self._held -= count
 
 
@@ -51,18 +51,18 @@ def read_body(req: falcon.Request, limit: int) -> bytes:
 
 
 def _read_all(req: falcon.Request, limit: int) -> bytes:
-    # A chunked body has no length to bound the stream by: it is read raw where the server says that it ends by itself.
+    # Falcon bounds a stream by its Content-Length. A chunked body has none, but Gunicorn's own stream ends by itself.
     stream = req.stream if req.env.get("wsgi.input_terminated") else req.bounded_stream
     body = bytearray()
     try:
-        # A read waits until it has all that it asks for, so it never asks for more than may come.
+        # `read(n)` of Gunicorn waits for n bytes or the end, so n is at most one more than the limit.
         while chunk := stream.read(min(CHUNK_BYTES, limit + 1 - len(body))):
             _budget.take(len(chunk))
             body += chunk
     except falcon.HTTPError:
         raise
     except Exception as error:
-        # Every server has errors of its own for chunks that make no sense or do not come.
+        # Each WSGI server has its own errors for chunks that are malformed or missing.
         raise PayloadError("invalid payload received : the body broke off") from error
     finally:
         _budget.give_back(len(body))

@@ -1,4 +1,4 @@
-"""/v1/chats/connect, /v1/chat/finish and /v1/context: opening a chat, ending it, what was said outside one."""
+"""/v1/chats/connect, /v1/chat/finish and /v1/context: open a chat, end it, read what was said outside a chat."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ConnectResource:
         self._extra_data_keys = ExtraDataKeys(settings)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """200 when the chat was asked for at the desk; the answer's own code and sentence otherwise."""
+        """200 when the desk has the request for the chat; otherwise the status and sentence of the answer."""
         self._gate.admit(req, YALO_ROLE)
         body = read_body(req, self._body_limit)
         payload = check(body, ChatPayload, extra_data=self._extra_data_keys.select)
@@ -60,7 +60,7 @@ class ContextResource:
         self._gate = gate
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, user_id: str) -> None:
-        """200 with the entries, oldest first; none is an empty list."""
+        """200 with the entries, oldest first; an empty list when there are no entries."""
         self._gate.admit(req, YALO_ROLE)
         say(resp, self._door.context(checked_user_id(user_id)))
 

@@ -1,4 +1,4 @@
-"""/v1/docs: a page to read and try the API; it needs nothing from outside and is allowed nothing from outside."""
+"""/v1/docs: a page to read and try the API. It loads nothing from other hosts, and its policy forbids it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAGE = Path(__file__).with_name("docs_page.html")
 
 
 class DocsResource:
-    """Serves the page, with a policy that lets just its own style and script run."""
+    """Serves the page, with a Content-Security-Policy that allows only its own style and script."""
 
     def __init__(self) -> None:
         self._page = PAGE.read_bytes()

@@ -1,4 +1,4 @@
-"""From an error to what the caller is told: one table, always JSON, nothing internal."""
+"""Turns errors into answers: one table, always JSON, nothing internal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Fault(NamedTuple):
-    """How one kind of error is answered; without a sentence the error's own is told."""
+    """How one kind of error is answered; when `sentence` is empty, the error's own sentence is used."""
 
     status: int
     sentence: str = ""
@@ -57,15 +57,15 @@ ANSWERS: dict[AnswerCode, Fault] = {
 
 
 def fault_of(error: BridgeError) -> Fault:
-    """The row of the nearest class that the table knows."""
+    """The row of the error's class, or of its nearest base class in the table."""
     return next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
 
 
 def on_bridge_error(req: falcon.Request, resp: falcon.Response, error: BridgeError, params: dict[str, str]) -> None:
-    """Answers an error that was raised on purpose."""
+    """Answers an error of the bridge's own hierarchy."""
     fault = fault_of(error)
     if fault.status >= 500:
-        # The path would put the user's phone number into the log; its template does not.
+        # The path can hold a phone number, which the log must not; its template does not hold it.
         log.warning(
             "%s %s answered %d: %s: %s", req.method, req.uri_template, fault.status, type(error).__name__, error
         )
@@ -76,7 +76,7 @@ def on_bridge_error(req: falcon.Request, resp: falcon.Response, error: BridgeErr
 
 
 def on_crash(req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, str]) -> None:
-    """Answers what nobody expected; the caller gets an id to ask for, the log gets the rest."""
+    """Answers an unexpected error: the caller gets a request id, the log gets the traceback under the same id."""
     request_id = getattr(req.context, "request_id", "-")
     log.error("%s %s crashed, request %s", req.method, req.uri_template, request_id, exc_info=error)
     resp.status = 500
@@ -84,5 +84,5 @@ def on_crash(req: falcon.Request, resp: falcon.Response, error: Exception, param
 
 
 def on_http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
-    """Writes Falcon's own refusals (unknown route, wrong method, …) and ours of that kind."""
+    """Writes every HTTPError as JSON: those of Falcon (unknown route, wrong method, …) and those raised here."""
     say(resp, Refusal(error.description or error.title or str(error.status)))

@@ -1,4 +1,4 @@
-"""extraData of a connect: the keys that the settings name, and nothing else (settings.md, "Connect")."""
+"""extraData of a connect: only the keys that the settings name are read (settings.md, "Connect")."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import msgspec
 from bridge.inputs import decode
 from bridge.settings.load import Settings
 
-# These have a meaning of their own (settings.md, "Connect"): whatever they hold besides a text means nothing.
+# Keys with a fixed meaning. A list or an object in them is ignored, because only a text has a meaning there.
 _FIXED = ("description", "AccountRecordTypeId")
 
 
 class ExtraDataKeys:
-    """The keys that are read. Bots send more, also lists and objects, which the replaced service ignores as well."""
+    """The keys that are read. Bots send other keys as well, which the replaced service ignored."""
 
     def __init__(self, settings: Settings) -> None:
         self._mapped = frozenset(
@@ -28,7 +28,7 @@ class ExtraDataKeys:
     def select(self, raw: msgspec.Raw) -> object:
         """The values of those keys; null is the same as missing. A list or an object stays only where a map names it.
 
-        Raises PayloadError when it is not JSON. What is no object is given back for the check to refuse.
+        A value that is not an object is returned as it is, and the check refuses it. Raises PayloadError for bad JSON.
         """
         if not is_object(raw):
             return value_of(raw)

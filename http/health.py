@@ -1,4 +1,4 @@
-"""/v1/welcome, /v1/live and /v1/ready: which service this is, whether it runs, whether it may be given work."""
+"""/v1/welcome, /v1/live and /v1/ready: name and version, the liveness probe, the readiness probe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bridge.http.answers import Done, Ready, Refusal, Welcome, say
 
 
 def bridge_version() -> str:
-    """The version that is installed; 0 for a checkout that is not."""
+    """The installed version; 0 for a checkout that is not installed."""
     try:
         return version("bridge")
     except PackageNotFoundError:
@@ -19,7 +19,7 @@ def bridge_version() -> str:
 
 
 class WelcomeResource:
-    """Says hello."""
+    """Greets, as callers of the replaced service expect."""
 
     def __init__(self, app_name: str) -> None:
         installed = bridge_version()
@@ -39,7 +39,7 @@ class LiveResource:
 
 
 class ReadyResource:
-    """For the readiness probe: this worker can store what it is told and carry a chat."""
+    """For the readiness probe: this worker can store messages and hold chats."""
 
     def __init__(self, door: Door) -> None:
         self._door = door

@@ -1,4 +1,4 @@
-"""What every request passes through: a breath for the actors, a request id, headers that keep browsers honest."""
+"""The middleware of every request: it yields to the actors, gives a request id, and sets headers for browsers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SAFE_HEADERS = {
 
 
 class Fairness:
-    """Yields once a request: a busy keep-alive connection never would, and every actor of the process would wait."""
+    """Yields once for each request: a busy keep-alive connection switches no greenlets, so all actors would wait."""
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         gevent.sleep(0)
 
 
 class RequestIds:
-    """Takes the caller's X-Request-Id if it is a decent one, makes one otherwise, and always answers it."""
+    """Keeps the caller's X-Request-Id if it is short and plain, makes one otherwise, and answers with it."""
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         given = req.get_header("X-Request-Id") or ""
@@ -34,7 +34,7 @@ class RequestIds:
 
 
 class SafeHeaders:
-    """Adds the headers that no answer may lack, where a resource has not set its own."""
+    """Adds the headers that every answer needs, unless a resource has set its own."""
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object, succeeded: bool) -> None:
         for name, value in SAFE_HEADERS.items():

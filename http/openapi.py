@@ -1,4 +1,4 @@
-"""The API's description, OpenAPI 3.1, made from the types that validate and answer; /v1/openapi.json."""
+"""/v1/openapi.json: the API's description in OpenAPI 3.1, made from the types that read bodies and write answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ABOUT = "A bot's users, an agent's desk, and the way between them."
 
 
 class OpenApiResource:
-    """Serves the description; it is made once."""
+    """Serves the description, which is built once."""
 
     def __init__(self, title: str, version: str) -> None:
         self._raw = msgspec.json.encode(describe(title, version))

@@ -1,4 +1,4 @@
-"""Everything that can be asked of the API, as a table: `app` serves it, `openapi` describes it, a test compares."""
+"""Every operation of the API as a table: `app` serves them, `openapi` describes them, a test compares the two."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GUARDED = (401, 403)
 
 
 class Operation(NamedTuple):
-    """One thing that can be asked: how, what it gives, which refusals are its own, and what the body is."""
+    """One operation: its method and path, its answer, the statuses of its refusals, and the type of its body."""
 
     method: str
     path: str

@@ -1,4 +1,4 @@
-"""The tokens of the API: how they are signed, what they say, and who is let in with one."""
+"""The tokens of the API: how they are signed, what they hold, and which roles they admit."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ BAD_TOKEN = "Invalid Authorization token."
 
 
 class InvalidToken(Exception):
-    """A token that this service did not sign, or not for now."""
+    """This service did not sign the token, or it is not valid now."""
 
 
 class TokenMint:
-    """Signs tokens and reads them back: one key, one algorithm, one issuer, whatever a token's header says."""
+    """Signs and reads tokens with one key, one algorithm and one issuer; the header of a token changes none of them."""
 
     def __init__(self, key: str, *, issuer: str, ttl_s: float) -> None:
         self._key = key.encode()
@@ -34,7 +34,7 @@ class TokenMint:
         self._ttl_s = ttl_s
 
     def issue(self, owner: TokenOwner) -> str:
-        """A token for the owner; it holds the name and the role, and no secret."""
+        """A token for the owner; it holds the name and the role, but no secret."""
         now_s = int(time.time())
         claims = {
             "iss": self._issuer,
@@ -46,7 +46,7 @@ class TokenMint:
         return jwt.encode(claims, self._key, algorithm=ALGORITHM)
 
     def read(self, token: str) -> TokenOwner:
-        """Whom the token belongs to. Raises InvalidToken for all that is not ours, whole and of today."""
+        """The owner of the token. Raises InvalidToken for one that is malformed, expired or signed by another key."""
         if len(token) > MOST_BYTES:
             raise InvalidToken("too long")
         try:
@@ -70,7 +70,7 @@ class TokenMint:
 
 
 class Gate:
-    """Lets a request in by its token, from the Authorization header or from `?token=` (settings.md, "Tokens")."""
+    """Admits a request by its token, from the Authorization header or from `?token=` (settings.md, "Tokens")."""
 
     def __init__(self, mint: TokenMint) -> None:
         self._mint = mint
@@ -93,7 +93,7 @@ class Gate:
 
 
 def _token_of(req: falcon.Request) -> str:
-    """The bearer token, else the query's, else whatever the header holds: that is a token too, if no good one."""
+    """The bearer token, else the token of the query, else the whole header, which is then refused as a bad token."""
     header = (req.auth or "").strip()
     scheme, _, credentials = header.partition(" ")
     if scheme.lower() == "bearer" and credentials.strip():

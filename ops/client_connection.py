@@ -12,9 +12,9 @@ from gunicorn.util import close_graceful
 
 HEAD_TIMEOUT_S = 10.0
 SEND_TIMEOUT_S = 30.0
-# The kernel would grow the buffer of a client that does not read to several megabytes.
+# Without SO_SNDBUF the kernel grows the buffer of a client that does not read to several megabytes.
 SEND_BUFFER_BYTES = 256 * 1024
-# Gunicorn would read a body of known length by the megabyte, ahead of whoever counts its bytes.
+# Gunicorn reads up to 1 MiB ahead, bytes that the budget for bodies does not count.
 READ_BYTES = 65_536
 LINGER_S = 1.0
 LINGER_BYTES = 1024 * 1024
@@ -25,7 +25,7 @@ class HeadTimeout(gevent.Timeout):  # type: ignore[misc]  # gevent carries no ty
 
 
 class Connections:
-    """The open connections of a worker: those within a request and those between two, the eldest of each first."""
+    """The open connections of a worker: busy ones (within a request) and idle ones, the oldest of each first."""
 
     def __init__(self) -> None:
         self._busy: dict[ClientConnection, None] = {}
@@ -35,7 +35,7 @@ class Connections:
         return len(self._busy) + len(self._idle)
 
     def mark_busy(self, connection: ClientConnection) -> None:
-        """A request began; for a new connection that is at once."""
+        """A request began. A new connection is busy from the start."""
         self._idle.pop(connection, None)
         self._busy.setdefault(connection)
 
@@ -50,7 +50,7 @@ class Connections:
         self._idle.pop(connection, None)
 
     def cut_off_one(self) -> None:
-        """Ends the connection whose client has been expected for longest, one within a request first."""
+        """Ends the connection that has waited longest for its client; a busy one before an idle one."""
         waiting = (one for one in (*self._busy, *self._idle) if one.is_reading and not one.is_cut_off)
         if (connection := next(waiting, None)) is not None:
             connection.cut_off()
@@ -99,9 +99,10 @@ class ClientConnection:
         self._head_timeout = HeadTimeout.start_new(timeout_s, False)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Reads after everyone else had a turn: `recv` on a socket with bytes ready does not switch greenlets."""
-        gevent.sleep(0)
-        if self.awaits_head and self._head_begun:
+        """Yields, then reads: `recv` on a socket that has bytes ready does not switch greenlets."""
+        if self._head_begun:
+            # The first read of a head needs no turn for the others: the request before it, or the accept, gave one.
+            gevent.sleep(0)
             self._continue_head()
         self.is_reading = True
         try:
@@ -112,8 +113,8 @@ class ClientConnection:
         return data
 
     def _continue_head(self) -> None:
-        # A client that has begun a head is not idle: it has as long for the rest as for its first head.
-        if self._head_timeout.seconds != HEAD_TIMEOUT_S:
+        # A client that has begun a head is not idle: the rest has the time limit of a first head.
+        if self.awaits_head and self._head_timeout.seconds != HEAD_TIMEOUT_S:
             self._limit_head(HEAD_TIMEOUT_S)
             self._connections.mark_busy(self)
 
@@ -128,12 +129,13 @@ class ClientConnection:
             self._socket.settimeout(None)
 
     def cut_off(self) -> None:
-        """Reads no more. The read under way sees the end of the stream, so that nothing is interrupted elsewhere."""
+        """Shuts the reading side down: the read under way returns the end of the stream, nothing else is disturbed."""
         self.is_cut_off = True
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RD)
+            # gevent's own `shutdown` would raise in the greenlet that reads.
+            self._socket._sock.shutdown(socket.SHUT_RD)
 
     def close_behind_answer(self) -> None:
-        """Closes once the answer can have arrived: a close with unread bytes would reset the connection."""
+        """Closes after a short wait: to close with unread bytes resets the connection and loses the answer."""
         if not self.is_cut_off:
             close_graceful(self, timeout=LINGER_S, max_drain=LINGER_BYTES)

@@ -1,4 +1,4 @@
-"""What the actors of every worker on this host are doing, asked over their ops sockets."""
+"""`bridge dump`: shows the actors of every worker on this host, read from their ops sockets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def socket_folder(environ: Mapping[str, str] | None = None) -> Path:
 
 
 class _Shape(msgspec.Struct):
-    """What the tables rely on in a worker's answer; whatever else it holds is shown as it is."""
+    """The parts of an answer that the tables need; the rest is shown as it is."""
 
     worker: dict[str, Any] = {}
     registry: dict[str, Any] = {}
@@ -50,9 +50,9 @@ class _Shape(msgspec.Struct):
 
 
 def documents(folder: Path) -> list[Document]:
-    """What each worker answers; one that does not answer, or with something else, stands there with its `error`.
+    """The answer of each worker; a worker that does not answer, or answers another shape, is listed with its `error`.
 
-    Raises PermissionError for a folder of another user: whoever owns it could answer anything in the workers' place.
+    Raises PermissionError for a folder of another user, because its owner can answer in place of the workers.
     """
     try:
         check_owner(folder)

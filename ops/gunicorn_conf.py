@@ -1,4 +1,4 @@
-"""Gunicorn's configuration: nothing in it is set anywhere but in the settings."""
+"""Gunicorn's configuration. Its variables come from the settings; GUNICORN_CMD_ARGS is not read."""
 
 from gevent import monkey
 
@@ -17,14 +17,14 @@ from bridge.settings.load import warnings_about
 
 
 class NoAccessLog(Logger):  # type: ignore[misc]
-    """Gunicorn's logger without a line for each request: it would hold the query string, and a token may be in it."""
+    """Gunicorn's logger without the access log, whose lines would hold the query string and so perhaps a token."""
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
         """Writes nothing."""
 
 
 def connections_within(open_files: int) -> int:
-    """How many clients a worker takes: the other half of its open files is for chats, Redis and files on their way."""
+    """How many clients a worker accepts: half of its open files; the other half is for chats, Redis and transfers."""
     return min(4000, open_files // 2)
 
 
@@ -38,7 +38,7 @@ worker_class = "bridge.ops.worker.BridgeWorker"
 worker_connections = connections_within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 forwarder_headers = ""  # SCRIPT_NAME from a proxy on the same host would change the path
 forwarded_allow_ips = ""
-preload_app = False  # actors that are started before the fork belong to the master
+preload_app = False  # an actor that is started before the fork runs in the master only
 timeout = 5  # a frozen worker must die before its leases run out
 graceful_timeout = 20
 keepalive = 65  # longer than a load balancer keeps an idle connection
@@ -50,7 +50,7 @@ if Path("/dev/shm").is_dir():
 
 
 def when_ready(server: Any) -> None:
-    """Says once where it listens and what keeps the chats."""
+    """Logs where the service listens and where the chats are stored."""
     from bridge.ops import wsgi
 
     wsgi.begin()

@@ -1,4 +1,4 @@
-"""The socket that each worker opens for operators of the same host: one connection, one JSON document."""
+"""The ops socket: each worker answers each connection with one JSON document, for operators on the same host."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OpsSocket:
         self._server: StreamServer | None = None
 
     def start(self) -> None:
-        """Opens it, and removes what dead workers left. Raises OSError when the folder is not ours alone."""
+        """Opens the socket and removes those of dead workers. Raises OSError when the folder is another user's."""
         own_folder(self.path.parent)
         remove_stale(self.path.parent)
         self.path.unlink(missing_ok=True)
@@ -40,7 +40,7 @@ class OpsSocket:
         self._server.start()
 
     def stop(self) -> None:
-        """Closes and removes it."""
+        """Closes and removes the socket."""
         if self._server is not None:
             self._server.stop(timeout=1)
             self._server = None
@@ -74,7 +74,7 @@ def _listener(path: Path) -> socket.socket:
 
 
 def own_folder(folder: Path) -> None:
-    """Makes the folder, for this user alone. Raises OSError when it is another's: everybody may write to /tmp."""
+    """Makes the folder, for this user alone. Raises OSError when another user made it: anyone may write to /tmp."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_owner(folder)
     if stat.S_IMODE(folder.lstat().st_mode) & 0o077:
@@ -82,7 +82,7 @@ def own_folder(folder: Path) -> None:
 
 
 def check_owner(folder: Path) -> None:
-    """Raises PermissionError when it is a link, no folder, or the folder of another user; OSError when it is absent."""
+    """Raises PermissionError when it is a link, no folder, or another user's; FileNotFoundError when it is absent."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PermissionError(f"{folder} is not a folder of this user")
@@ -108,6 +108,6 @@ def _lives(pid: int) -> bool:
 
 
 def masked(snapshot: Mapping[str, Any]) -> dict[str, Any]:
-    """The snapshot with every user's id masked: it leaves the process in no other form."""
+    """The snapshot with masked user ids; it leaves the process only in this form."""
     rows = [{**row, "user": mask_user(str(row.get("user", "")))} for row in snapshot.get("interconnections", [])]
     return {**snapshot, "interconnections": rows}

@@ -1,4 +1,4 @@
-"""Gunicorn's gevent worker: no connection can hold it, it leaves in time, and it refuses in JSON."""
+"""Gunicorn's gevent worker: no connection can block it, it stops in time, and it refuses requests in JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from bridge.http.middleware import SAFE_HEADERS
 from bridge.ops.client_connection import ClientConnection, Connections, HeadTimeout
 
-# What is left of a body after its answer: less than this is read, so that the connection can go on.
+# A rest of the body that is shorter than this is read after the answer, so that the connection can be used again.
 UNREAD_BYTES = 16_384
 UNREAD_TIMEOUT_S = 1.0
 
@@ -55,13 +55,13 @@ class HeadWait:
 
 
 class BridgeWorker(GeventWorker):  # type: ignore[misc]  # Gunicorn carries no types
-    """Hands its chats over from the first moment of a stop, and does not wait for connections that ask nothing."""
+    """Hands its chats over as soon as a stop begins, and closes idle connections then."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._connections = Connections()
         self._served_by: dict[gevent.Greenlet, ClientConnection] = {}
-        # The pool that accepts holds `worker_connections`: once it is full, the probes wait, too.
+        # gevent stops accepting at `worker_connections`, and then a probe waits as well. This limit is lower.
         self._most_connections = self.worker_connections * 9 // 10
         self._leaving = False
 
@@ -71,7 +71,7 @@ class BridgeWorker(GeventWorker):  # type: ignore[misc]  # Gunicorn carries no t
         super().init_process()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serves one connection. Above the limit it first cuts off another one that waits."""
+        """Serves one connection. Above the limit it first cuts off another connection that waits for its client."""
         if len(self._connections) >= self._most_connections:
             self._connections.cut_off_one()
         connection = ClientConnection(client, self._connections)
@@ -83,11 +83,11 @@ class BridgeWorker(GeventWorker):  # type: ignore[misc]  # Gunicorn carries no t
             self._connections.discard(connection)
 
     def timeout_ctx(self) -> HeadWait:
-        """What Gunicorn waits in for the next request."""
+        """The context in which Gunicorn waits for the next request."""
         return HeadWait(self, self._served_by[gevent.getcurrent()])
 
     def handle_request(self, listener_name: Any, req: Any, sock: ClientConnection, addr: Any) -> None:
-        """Serves one request. Gunicorn would read the whole rest of its body; here a long rest closes the connection.
+        """Serves one request. Gunicorn would read the whole rest of the body; here a long rest closes the connection.
 
         Raises StopIteration to close.
         """
@@ -128,7 +128,7 @@ class BridgeWorker(GeventWorker):  # type: ignore[misc]  # Gunicorn carries no t
     def _leave(self) -> None:
         if not self._leaving:
             self._leaving = True
-            # The signal interrupts any greenlet, the hub included: what waits must run in a greenlet of its own.
+            # A signal handler can run in the hub, which must not wait: so this gets a greenlet of its own.
             gevent.spawn(self._hand_over)
 
     def _hand_over(self) -> None:
@@ -139,14 +139,14 @@ class BridgeWorker(GeventWorker):  # type: ignore[misc]  # Gunicorn carries no t
 
 
 def _is_read(body: Any) -> bool:
-    """Whether nothing is left of a request's body, or so little that it could be read now."""
+    """Whether the whole body is read, after reading a short rest of it."""
     if body.failed:
         return False
     try:
         with gevent.Timeout(UNREAD_TIMEOUT_S, TimeoutError()):
             return len(body.read(UNREAD_BYTES)) < UNREAD_BYTES
     except Exception:
-        # Gunicorn has many errors for chunks that make no sense; each means that the next request has no known start.
+        # Gunicorn has many errors for malformed chunks. After each it is unknown where the next request begins.
         return False
 
 
@@ -158,6 +158,6 @@ def _refusal(status: str, sentence: str) -> bytes:
 
 
 def _log_greenlet_error(context: object, kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
-    # gevent writes such errors to stderr, where they are neither JSON nor redacted.
+    # gevent would write the traceback to stderr, neither as JSON nor redacted.
     what = type(context).__name__ if context is not None else "the event loop"
-    _log.error("an error that nobody caught, in %s", what, exc_info=(kind, error or kind(), trace))
+    _log.error("an uncaught error in %s", what, exc_info=(kind, error or kind(), trace))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from bridge.errors import SettingsError, StoreUnavailable
+from bridge.http.middleware import SAFE_HEADERS
 from bridge.ops.ops_socket import OpsSocket, remove_stale
 from bridge.settings.load import Settings, load_settings
 
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-# Requests and this share Gunicorn's graceful_timeout of 20 s; a request may wait MAIN_CONTEXT_TIME_OUT (10 s).
+# Gunicorn's graceful_timeout of 20 s covers this and the requests, which may wait MAIN_CONTEXT_TIME_OUT (10 s).
 STOP_DEADLINE_S = 8.0
 BETWEEN_STARTS_S = 1.0
-_GC_THRESHOLDS = (2_000, 10, 10)  # all that is left of a chat is a small cycle: it can wait
-_BOOT_ERROR = 3  # Gunicorn's word for: do not start this worker again
+_GC_THRESHOLDS = (2_000, 10, 10)  # a chat leaves only a small reference cycle, so collecting it is not urgent
+_BOOT_ERROR = 3  # Gunicorn's WORKER_BOOT_ERROR: the master does not start the worker again
 
 _log = logging.getLogger(__name__)
 _ALIVE = ("200 OK", b'{"Message": "alive"}')
@@ -32,7 +33,7 @@ _NOT_STARTED = ("503 Service Unavailable", b'{"ErrorDescription": "The service i
 
 
 class Service:
-    """What runs in this worker: the system of actors, the app in front of it, the socket for operators."""
+    """Everything that runs in one worker: the system of actors, the WSGI application, the ops socket."""
 
     def __init__(self, settings: Settings, *, port: int) -> None:
         from bridge.actors import system
@@ -44,24 +45,24 @@ class Service:
         self._open_socket()
 
     def _open_socket(self) -> None:
-        # Operators see less without it; users notice nothing.
+        # Without the socket `bridge dump` misses this worker; its chats work all the same.
         try:
             self._socket.start()
         except OSError as error:
             _log.error("no socket for `bridge dump`: %s", error)
 
     def hand_over(self) -> None:
-        """Lets go of every chat, so that others can take them over at once; requests under way are still answered."""
+        """Hands every chat over, so that other workers take them at once; requests under way are still answered."""
         self.system.hand_over(STOP_DEADLINE_S)
 
     def stop(self) -> None:
-        """Lets go of what is left, and stops."""
+        """Hands over what is left, and stops."""
         self._socket.stop()
         self.system.stop(STOP_DEADLINE_S)
 
 
 class Start:
-    """Brings the service up, however long the store is away: a worker that gives up would take the others with it."""
+    """Starts the service, and tries until the store answers: Gunicorn stops all workers when one fails to start."""
 
     def __init__(self, settings: Settings, *, port: int) -> None:
         self.service: Service | None = None
@@ -83,12 +84,12 @@ class Start:
             while not self._try():
                 gevent.sleep(BETWEEN_STARTS_S)
         except Exception:
-            # A worker that answers 503 for ever looks alive; the master has to hear of it.
+            # A worker that answers 503 for ever looks alive to the master, so it ends with an error.
             _log.critical("bridge cannot start", exc_info=True)
             os._exit(_BOOT_ERROR)
 
     def stop(self) -> None:
-        """Stops what was started, or the trying."""
+        """Stops the service, or the attempts to start it."""
         if self._again is not None:
             self._again.kill()
         if self.service is not None:
@@ -99,11 +100,11 @@ _start: Start | None = None
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """What Gunicorn calls. It is loaded before the worker may start actors, so it only passes on."""
+    """The WSGI callable. Gunicorn loads it before actors may start, so it only forwards to the application."""
     if _start is not None and _start.service is not None:
         return _start.service.app(environ, start_response)
     status, body = _ALIVE if environ.get("PATH_INFO") == "/v1/live" else _NOT_STARTED
-    start_response(status, [("Content-Type", "application/json"), ("Retry-After", "1")])
+    start_response(status, [("Content-Type", "application/json"), ("Retry-After", "1"), *SAFE_HEADERS.items()])
     return [body]
 
 
@@ -116,14 +117,14 @@ def start(worker: Any) -> None:
     except SettingsError as error:
         _log.critical("bridge cannot start: %s", error)
         sys.exit(_BOOT_ERROR)
-    # What was imported stays: to look through it again and again held all chats up for 60 ms each time.
+    # Imported modules are never freed. Without `freeze` each full collection visited them and took 60 ms.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def hand_over() -> None:
-    """The worker has been told to leave."""
+    """Gunicorn has told the worker to stop."""
     if _start is not None and _start.service is not None:
         _start.service.hand_over()
 
@@ -137,14 +138,14 @@ def stop() -> None:
 
 
 def begin() -> None:
-    """Clears up behind a master that was killed (Gunicorn's when_ready, in the new one)."""
+    """Frees what a killed master's workers left (Gunicorn's when_ready, in the new master)."""
     from bridge.actors.inbox.dead_workers import free_leases_of_the_dead
 
     free_leases_of_the_dead(load_settings())
 
 
 def worker_died(pid: int) -> None:
-    """Clears up behind a worker that is gone (Gunicorn's child_exit, in the master): others may have its chats."""
+    """Frees the leases of a dead worker (Gunicorn's child_exit, in the master), so that others take its chats."""
     from bridge.actors.inbox.dead_workers import free_leases_of
 
     settings = load_settings()

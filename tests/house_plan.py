@@ -87,7 +87,7 @@ NOT_YET = {
     "bridge.ops.simulator.org",
 }
 # Folders whose comments and docstrings are still to be read again.
-NOT_YET_READ = ("bridge", "actors", "http", "ops", "tests")
+NOT_YET_READ = ("bridge", "actors", "ops", "tests")
 
 
 # --- modules ----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from http.client import HTTPResponse
 
 import pytest
 from attack_target import Target
@@ -80,15 +81,23 @@ def test_requests_in_one_packet_are_answered_in_order(target: Target) -> None:
     assert statuses(answers) == [200] * 50 + [404]
 
 
+def next_status(wire: socket.socket) -> int:
+    """The status of the next answer, which is read whole."""
+    answer = HTTPResponse(wire)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
 def test_a_refusal_arrives_although_the_body_was_not_read(target: Target) -> None:
     """A close with unread bytes resets a connection, and the answer with it: the service waits a moment."""
     with connect(target.port) as wire:
         wire.sendall(head("POST", WEBHOOK, "Content-Length: 10000000") + b" " * 100_000)
-        assert statuses(wire.recv(65_536)) == [413]
+        assert next_status(wire) == 413
 
 
 def test_a_short_body_that_nobody_read_keeps_the_connection(target: Target) -> None:
     with connect(target.port) as wire:
         for _ in range(3):
             wire.sendall(head("POST", "/v1/nothing", "Content-Length: 5000") + b" " * 5000)
-            assert statuses(wire.recv(65_536)) == [404]
+            assert next_status(wire) == 404

@@ -38,7 +38,7 @@ def begin_body(target: Target) -> socket.socket:
 
 
 def status_of(wire: socket.socket) -> int:
-    """The status that was answered, 0 while there is none."""
+    """The status of the answer, 0 before it has come."""
     wire.settimeout(0.01)
     with contextlib.suppress(OSError):
         return int(wire.recv(4096)[9:12] or 0)

@@ -23,12 +23,15 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
                 yield client, accepted
 
 
-def test_each_read_lets_the_actors_run_although_bytes_are_ready(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_each_further_read_lets_the_actors_run_although_bytes_are_ready(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
     client, accepted = pair
     connection = ClientConnection(accepted, Connections())
     client.sendall(b"x" * 100)
     turns: list[int] = []
     actor = gevent.spawn(lambda: [(turns.append(1), gevent.sleep(0)) for _ in range(50)])
+    assert connection.recv(1) == b"x"
     for _ in range(20):
         before = len(turns)
         assert connection.recv(1) == b"x"
@@ -84,6 +87,7 @@ def test_a_request_that_waits_for_its_answer_is_not_cut_off() -> None:
 def test_what_is_cut_off_sees_the_end_of_the_stream(pair: tuple[socket.socket, socket.socket]) -> None:
     connection = ClientConnection(pair[1], Connections())
     reading = gevent.spawn(connection.recv, 10)
+    gevent.sleep(0)
     gevent.sleep(0)
     connection.cut_off()
     assert reading.get(timeout=5) == b""

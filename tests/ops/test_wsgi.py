@@ -18,6 +18,7 @@ def test_a_request_before_the_start_is_answered_503_with_retry_after() -> None:
     body = b"".join(wsgi.application({}, lambda status, headers: told.extend((status, dict(headers)))))
     assert told[0].startswith("503 ")
     assert told[1]["Content-Type"] == "application/json"
+    assert told[1]["Cache-Control"] == "no-store"
     assert set(json.loads(body)) == {"ErrorDescription"}
 
 
