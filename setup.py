@@ -1,4 +1,4 @@
-"""How the house is packed: four folders at the root, one package `bridge`."""
+"""The package `bridge`, made from the four folders of the root."""
 
 from pathlib import Path
 

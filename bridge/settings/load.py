@@ -1,4 +1,4 @@
-"""The settings of the service, from wherever they are given; every fault in one go."""
+"""Loads the settings of the service from all sources, and names every fault at once."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def _duration_s(text: str) -> float:
 
 
 class Schedule(Protocol):
-    """Something that recurs."""
+    """Tells when something happens next."""
 
     def seconds_to_next(self, now: datetime) -> float:
         """How long from `now` until the next time; more than 0."""
