@@ -20,6 +20,7 @@ from bridge.actors.store.store import Store
 from bridge.door import Failures, Health, Posted
 from bridge.errors import AnswerTimeout, StoreUnavailable
 from bridge.messages import (
+    PROVIDERS,
     Answer,
     Ask,
     ConnectRequest,
@@ -30,6 +31,7 @@ from bridge.messages import (
     Provider,
     UserMessage,
     UserMessageReceived,
+    user_key,
 )
 from bridge.records import ContextEntry
 
@@ -88,12 +90,16 @@ class ActorDoor:
 
     def finish(self, user_id: str) -> Answer:
         """Ends a chat and waits until that is on record."""
-        chat_id = self._store.open_chat_id(user_id)
-        return self._ask(lambda ask: FinishRequested(user_id, ask), chat_id)
+        answers = [self._finish(user_id, provider) for provider in PROVIDERS]
+        return next((answer for answer in answers if answer.code != "absent"), answers[0])
+
+    def _finish(self, user_id: str, provider: Provider) -> Answer:
+        chat_id = self._store.open_chat_id(user_key(user_id, provider))
+        return self._ask(lambda ask: FinishRequested(user_id, ask, provider), chat_id)
 
     def context(self, user_id: str) -> list[ContextEntry]:
         """What was said outside a chat."""
-        return self._store.context(user_id)
+        return [entry for provider in PROVIDERS for entry in self._store.context(user_key(user_id, provider))]
 
     def count_failure(self, name: str, *, window_s: float) -> Failures:
         """Counts one failure, for all workers."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+from bridge.messages import id_of_key
+
 
 class Keys:
     """Names keys for one tenant. All keys of a partition share a hash tag, so that one script may touch them all."""
@@ -13,8 +15,8 @@ class Keys:
         self.partitions = partitions
 
     def partition(self, user_id: str) -> int:
-        """The user's partition: the same for ever, in every process."""
-        return int.from_bytes(hashlib.blake2b(user_id.encode(), digest_size=8).digest()) % self.partitions
+        """The partition of a user, by id or by key: the same for ever, in every process, and for every provider."""
+        return int.from_bytes(hashlib.blake2b(id_of_key(user_id).encode(), digest_size=8).digest()) % self.partitions
 
     def of(self, partition: int, *parts: str) -> str:
         """The key of something that a partition holds: `inbox`, `chats`, `lease`, `context` with a user, ..."""

@@ -5,7 +5,7 @@ Commands are imperative, events are past tense. All are frozen and know nothing 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -53,6 +53,28 @@ class UserMessage(Message, frozen=True, kw_only=True):
     text: str = ""
     media: Media | None = None
 
+    @property
+    def user_key(self) -> str:
+        return user_key(self.user_id, self.provider)
+
+
+PROVIDERS: tuple[Provider, ...] = get_args(Provider)
+_PREFIXES = tuple(f"{provider}:" for provider in PROVIDERS)
+
+
+def user_key(user_id: str, provider: Provider) -> str:
+    """Who a user is: the provider and the id there. Two providers may give the same id to two people.
+
+    The key of a WhatsApp user is the id alone, as it was before Messenger had keys of its own.
+    """
+    plain = provider == "whatsapp" and not user_id.startswith(_PREFIXES)
+    return user_id if plain else f"{provider}:{user_id}"
+
+
+def id_of_key(key: str) -> str:
+    """The user's id, of a key that `user_key` made."""
+    return key.partition(":")[2] if key.startswith(_PREFIXES) else key
+
 
 def mask_user(user_id: str) -> str:
     """`5215512345599` as `521*******599`: enough to tell two users apart, too little to call one."""
@@ -72,6 +94,10 @@ class ConnectRequest(Message, frozen=True, kw_only=True):
     email: str
     phone_number: str = ""
     extra_data: dict[str, ExtraValue] = {}
+
+    @property
+    def user_key(self) -> str:
+        return user_key(self.user_id, self.provider)
 
 
 class Ask(Message, frozen=True):
@@ -166,12 +192,21 @@ class ConnectRequested(InboxEventBase, frozen=True):
     def user_id(self) -> str:
         return self.request.user_id
 
+    @property
+    def user_key(self) -> str:
+        return self.request.user_key
+
 
 class FinishRequested(InboxEventBase, frozen=True):
     """A caller of the API ends the user's chat."""
 
     user_id: str
     ask: Ask | None = None
+    provider: Provider = "whatsapp"
+
+    @property
+    def user_key(self) -> str:
+        return user_key(self.user_id, self.provider)
 
 
 class UserMessageReceived(InboxEventBase, frozen=True):
@@ -184,6 +219,10 @@ class UserMessageReceived(InboxEventBase, frozen=True):
     def user_id(self) -> str:
         return self.message.user_id
 
+    @property
+    def user_key(self) -> str:
+        return self.message.user_key
+
 
 class LeaveRequested(InboxEventBase, frozen=True):
     """The user said one of the words that end the chat; `message` is that word."""
@@ -193,6 +232,10 @@ class LeaveRequested(InboxEventBase, frozen=True):
     @property
     def user_id(self) -> str:
         return self.message.user_id
+
+    @property
+    def user_key(self) -> str:
+        return self.message.user_key
 
 
 InboxEvent = ConnectRequested | FinishRequested | UserMessageReceived | LeaveRequested

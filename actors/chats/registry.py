@@ -80,7 +80,7 @@ class InterconnectionRegistry(BridgeActor):
         }
 
     def _route(self, entry: Entry) -> None:
-        user_id = entry.event.user_id
+        user_id = entry.event.user_key
         lease = self._leases.get(entry.partition)
         if lease is None or not lease.held:
             # It stays in the inbox, for the next owner.
@@ -122,7 +122,7 @@ class InterconnectionRegistry(BridgeActor):
             # Otherwise many polls would begin in the same instant.
             jitter_s = random.uniform(0, len(gained.records) / 500) if len(gained.records) > FEW else 0.0
             self._start_child(
-                record.request.user_id,
+                record.request.user_key,
                 gained.lease,
                 record=record,
                 first_poll_delay_s=gained.first_poll_delay_s + jitter_s,

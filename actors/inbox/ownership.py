@@ -151,6 +151,9 @@ class Ownership:
 
     def _records(self, lease: Lease) -> tuple[ChatRecord, ...]:
         chats = self._store.stored_chats(lease.partition)
+        for chat in chats:
+            if chat.record is not None and chat.record.request.user_key != chat.user_id:
+                self._store.rename(lease, chat, chat.record.request.user_key)
         readable = [chat.record for chat in chats if chat.record is not None]
         unreadable = [chat for chat in chats if chat.record is None]
         return (*readable, *end_unreadable(self._store, lease, unreadable, now_ms=time.time_ns() // 1_000_000))

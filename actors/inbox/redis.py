@@ -16,7 +16,7 @@ from bridge.actors.protocol import Entry
 from bridge.actors.store.commands import Commands, EngineScripts, Script
 from bridge.actors.store.connections import Connections
 from bridge.keys import Keys
-from bridge.messages import ConnectRequested, FinishRequested, InboxEvent, decode_event, encode_event
+from bridge.messages import ConnectRequested, FinishRequested, InboxEvent, decode_event, encode_event, id_of_key
 
 log = logging.getLogger("bridge.inbox")
 
@@ -109,19 +109,22 @@ class RedisInbox:
 
         An ask that is appended again under the same correlation id changes nothing.
         """
-        partition = self._keys.partition(event.user_id)
+        partition = self._keys.partition(event.user_key)
         ask = event.ask if isinstance(event, ConnectRequested | FinishRequested) else None
         asked = ask.correlation_id if ask else ""
         keys = [self._stream(partition), self._keys.of(partition, "asked", asked)]
-        args = [event.user_id, encode_event(event), chat_id, asked, ASKED_TTL_S]
+        args = [event.user_key, encode_event(event), chat_id, asked, ASKED_TTL_S]
         self._commands.durably(_APPEND_ONE, keys, args)
 
     def read(self, user_id: str) -> list[Entry]:
         """A user's entries that no commit has deleted yet, in order."""
-        partition, user = self._keys.partition(user_id), user_id.encode()
+        partition = self._keys.partition(user_id)
         found: Any = self._commands.call(lambda: self._commands.redis.xrange(self._stream(partition)))
-        entries = [_entry(partition, name, fields) for name, fields in found if fields.get(b"user") == user]
-        return [entry for entry in entries if entry is not None]
+        id_alone = id_of_key(user_id).encode()
+        # An earlier version named every user by the id alone.
+        theirs = (item for item in found if item[1].get(b"user") in (user_id.encode(), id_alone))
+        entries = (_entry(partition, name, fields) for name, fields in theirs)
+        return [entry for entry in entries if entry is not None and entry.event.user_key == user_id]
 
     def position(self, partition: int, entries: Sequence[str]) -> Sequence[str]:
         """The entries themselves: the commit deletes them."""

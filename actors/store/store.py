@@ -12,13 +12,13 @@ import msgspec
 from bridge.actors.leases import Lease
 from bridge.actors.store.commands import Commands, EngineScripts, Script
 from bridge.actors.store.connections import Connections
-from bridge.actors.store.context import decode_context, encode_context
+from bridge.actors.store.context import MICROSECONDS, decode_context, encode_context
 from bridge.actors.store.lease_store import LeaseStore, script_source
 from bridge.actors.store.pipelining import connected_replicas
 from bridge.door import Posted
 from bridge.errors import Fenced, MailboxFull, NewerRecord, RecordTooLarge, StaleRecord
 from bridge.keys import Keys
-from bridge.messages import Answer, Ask, InboxEvent, UserMessage, encode_event
+from bridge.messages import Answer, Ask, InboxEvent, UserMessage, encode_event, id_of_key
 from bridge.records import (
     CONTEXT_TTL_S,
     RECORD_VERSION,
@@ -89,9 +89,14 @@ class Store(LeaseStore):
         self._mailbox_limit = mailbox_limit
         self._wait_replicas = connections.wait_replicas
         self._engine_names = engine.names
-        names = ("post", "posted", "commit")
+        names = ("post", "posted", "commit", "rename")
         shared = script_source("shared")
-        before = {"post": shared + engine.append, "commit": shared + engine.record_position, "posted": shared}
+        before = {
+            "post": shared + engine.append,
+            "commit": shared + engine.record_position,
+            "posted": shared,
+            "rename": "",
+        }
         self._scripts = {name: Script(before[name] + script_source(name)) for name in names}
 
     # --- in ---------------------------------------------------------------------------------------------------------
@@ -108,7 +113,7 @@ class Store(LeaseStore):
         `event` is None where the message may only be context. `append` is called with the event and the open chat's id
         where the engine of the inbox appends outside the script. Raises MailboxFull.
         """
-        partition, user = self.keys.partition(message.user_id), message.user_id
+        partition, user = self.keys.partition(message.user_key), message.user_key
         seen = self.keys.seen(partition, user, message.provider, message.message_id)
         loads = self.keys.of(partition, "loads")
         keys = [
@@ -123,6 +128,7 @@ class Store(LeaseStore):
         encoded = encode_event(event) if event else b""
         args: list[Any] = [user, encoded, self._as_context(message, self.clock.now_ms()), SEEN_TTL_S]
         args += [CONTEXT_TTL_S, CONTEXT_LIMIT, CONTEXT_BYTES, self._mailbox_limit, MAILBOX_BYTES]
+        args.append(message.user_id if message.user_id != user else "")
         raw: list[bytes] = self._durably("post", keys, args)
         went, chat_id = (part.decode() for part in raw)
         if went == "full":
@@ -212,7 +218,24 @@ class Store(LeaseStore):
         """What was said in the last 24 hours outside a chat, in the order in which it came."""
         key = self.keys.of(self.keys.partition(user_id), "context", user_id)
         raw: Any = self._call(lambda: self._redis.zrange(key, 0, -1, withscores=True))
+        raw = self._context_by_id(user_id) + raw
         return decode_context(raw, oldest_ms=self.clock.now_ms() - CONTEXT_TTL_S * 1000)
+
+    def _context_by_id(self, user_id: str) -> list[tuple[bytes, float]]:
+        """What an earlier version kept for a user whose key is not the id alone."""
+        user = id_of_key(user_id)
+        if user == user_id:
+            return []
+        key = self.keys.of(self.keys.partition(user_id), "context", user)
+        found: list[tuple[bytes, float]] = self._call(
+            lambda: self._redis.zrangebyscore(key, "-inf", MICROSECONDS, withscores=True)
+        )
+        return found
+
+    def rename(self, lease: Lease, chat: StoredChat, user_id: str) -> None:
+        """Moves a chat of an earlier version to the user's key of today."""
+        keys = [self.keys.of(lease.partition, name) for name in ("lease", "chats", "loads", "versions")]
+        self._durably("rename", keys, [lease.value, chat.user_id, user_id])
 
     # --- the whole store ----------------------------------------------------------------------------------------------
 

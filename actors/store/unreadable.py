@@ -29,6 +29,7 @@ def end_unreadable(store: Store, lease: Lease, chats: Iterable[StoredChat], *, n
         over = record.state is ChatState.FAILED
         store.commit(lease, Commit(user_id=chat.user_id, record=record, over=over, dead_letters=[letter]))
         if not over:
+            store.rename(lease, chat, record.request.user_key)
             going_on.append(record)
     return going_on
 

@@ -94,14 +94,14 @@ class LogInbox:
             self._reading.kill()
 
     def append(self, event: InboxEvent, chat_id: str = "") -> None:
-        self._log.append(self._keys.partition(event.user_id), Appended(chat_id, encode_event(event)))
+        self._log.append(self._keys.partition(event.user_key), Appended(chat_id, encode_event(event)))
 
     def read(self, user_id: str) -> list[Entry]:
         partition = self._keys.partition(user_id)
         low, done = self._place(partition)
         offsets = (n for n in range(low, len(self._log.partitions[partition])) if n not in done)
         entries = [self._entry(partition, offset) for offset in offsets]
-        return [entry for entry in entries if entry.event.user_id == user_id]
+        return [entry for entry in entries if entry.event.user_key == user_id]
 
     def position(self, partition: int, entries: Sequence[str]) -> Sequence[str | int]:
         assignment = self._assigned.get(partition)

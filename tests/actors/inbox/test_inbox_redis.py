@@ -8,7 +8,7 @@ from typing import Any
 import gevent
 import pytest
 import redis
-from actor_parts import Heard, Place, Proxy, RedisServer, chat_record, said, settle, take, user_in, wait_for
+from actor_parts import Heard, Place, Proxy, RedisServer, chat_record, said, settle, take, user_in, wait_for, wants_chat
 
 from bridge.actors.door import ActorDoor
 from bridge.actors.inbox import redis as feed_module
@@ -16,7 +16,7 @@ from bridge.actors.inbox.redis import RedisInbox
 from bridge.actors.inbox.replies import Replies
 from bridge.actors.protocol import Entry
 from bridge.actors.store.store import Commit, Store
-from bridge.messages import Answer, Ask, FinishRequested, UserMessageReceived, encode_event
+from bridge.messages import Answer, Ask, ConnectRequested, FinishRequested, UserMessageReceived, encode_event
 
 USER = "5215573735001"
 
@@ -313,12 +313,12 @@ def test_an_ask_whose_append_was_not_confirmed_gets_its_answer(redis_server: Red
     inbox.append(FinishRequested(USER, Ask("replies", "earlier", 1)))
     door = ActorDoor(direct.store(), inbox, replies, timeout_s=10)
     line.silent = True
-    asking = gevent.spawn(door.finish, USER)
+    asking = gevent.spawn(door.connect, wants_chat(USER))
     wait_for(lambda: len(looking.read(USER)) == 2)
     line.silent = False
     line.cut()
     entry = looking.read(USER)[-1]
-    assert isinstance(entry.event, FinishRequested)
+    assert isinstance(entry.event, ConnectRequested)
     assert entry.event.ask is not None
     direct.store().reply(entry.event.ask, Answer("ok"))
     assert asking.get(timeout=10).code == "ok"

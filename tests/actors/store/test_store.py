@@ -38,6 +38,7 @@ from bridge.messages import (
     Media,
     UserMessage,
     UserMessageReceived,
+    user_key,
 )
 from bridge.records import ChatRecord, ChatState, DeadLetter, Delivery, FlightEntry, decode_record
 
@@ -142,7 +143,8 @@ def test_the_same_id_on_another_channel_is_another_message(store: Store) -> None
     message = said("here")
     post(store, message)
     assert post(store, msgspec.structs.replace(message, provider="facebook", text="there")) == "context"
-    assert sorted(texts(store)) == ["here", "there"]
+    assert texts(store) == ["here"]
+    assert texts(store, user_key(USER, "facebook")) == ["there"]
 
 
 def test_a_repeat_is_remembered_for_eight_days_from_the_last_time(place: Place, store: Store) -> None:
