@@ -23,7 +23,7 @@ class RegisterResource:
         self._gate = gate
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, provider: str) -> None:
-        """200, or 500 when the Integrations API would not."""
+        """200, or 500 when the Integrations API refuses or gives no answer."""
         self._gate.admit(req, YALO_ROLE)
         known = checked_provider(provider)
         try:
@@ -34,14 +34,14 @@ class RegisterResource:
 
 
 class RemoveResource:
-    """Removes it (settings.md, "Webhook registration")."""
+    """Removes our webhook of a provider (settings.md, "Webhook registration")."""
 
     def __init__(self, door: Door, gate: Gate) -> None:
         self._door = door
         self._gate = gate
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, provider: str) -> None:
-        """200, or 500 when the Integrations API would not."""
+        """200, or 500 when the Integrations API refuses or gives no answer."""
         self._gate.admit(req, YALO_ROLE)
         known = checked_provider(provider)
         try:

@@ -15,26 +15,26 @@ from bridge.wire import HttpCall
 class UserChannel:
     """Brings texts and files to users, each by the channel of their provider."""
 
-    def __init__(self, channels: Channels, line: Transport) -> None:
+    def __init__(self, channels: Channels, transport: Transport) -> None:
         self._channels = channels
-        self._line = line
+        self._transport = transport
 
     def serve(self, command: Command) -> tuple[Event, ...]:
         """Sends one text or one file. Raises RemoteError."""
         assert isinstance(command, SendToUser)
         channel = self._channels[command.request.provider]
-        channel.check_sent(self._line.send(_sending(channel, command)))
+        channel.check_sent(self._transport.send(_sending(channel, command)))
         return (DeliveredToUser(command.delivery.id),)
 
     def register(self, provider: Provider) -> None:
         """Says where our webhook is. Raises RemoteError."""
         channel = self._channels[provider]
-        channel.check_registered(self._line.send(channel.register()))
+        channel.check_registered(self._transport.send(channel.register()))
 
     def remove(self, provider: Provider) -> None:
         """Says that our webhook is to be forgotten. Raises RemoteError."""
         channel = self._channels[provider]
-        channel.check_removed(self._line.send(channel.remove()))
+        channel.check_removed(self._transport.send(channel.remove()))
 
 
 def _sending(channel: Channel, command: SendToUser) -> HttpCall:
@@ -50,9 +50,9 @@ def _sending(channel: Channel, command: SendToUser) -> HttpCall:
 class UserFiles:
     """Fetches what users sent: by the calls of their channel where it has some, else from the host of the URL."""
 
-    def __init__(self, channels: Channels, line: Transport, host: MediaHost) -> None:
+    def __init__(self, channels: Channels, transport: Transport, host: MediaHost) -> None:
         self._channels = channels
-        self._line = line
+        self._transport = transport
         self._host = host
 
     def fetch(self, provider: Provider, media: Media) -> bytes:
@@ -64,7 +64,7 @@ class UserFiles:
         try:
             call = next(fetch)
             while True:
-                call = fetch.send(self._line.send(call))
+                call = fetch.send(self._transport.send(call))
         except StopIteration as done:
             file: bytes = done.value
             return file
@@ -73,12 +73,12 @@ class UserFiles:
 class BotFlowClient:
     """Studio NG or Botrunner, which move the bot's conversation on."""
 
-    def __init__(self, codec: BotFlow, line: Transport) -> None:
+    def __init__(self, codec: BotFlow, transport: Transport) -> None:
         self._codec = codec
-        self._line = line
+        self._transport = transport
 
     def serve(self, command: Command) -> tuple[Event, ...]:
         """Puts the bot into a state. Raises RemoteError."""
         assert isinstance(command, TellBot)
-        self._codec.check_told(self._line.send(self._codec.tell(command.request, command.state)))
+        self._codec.check_told(self._transport.send(self._codec.tell(command.request, command.state)))
         return (BotTold(),)

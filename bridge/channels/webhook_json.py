@@ -28,7 +28,7 @@ class WebhookJson:
         if _HALF.search(raw):
             raw = _ESCAPE.sub(_whole, raw)
         found = _KEY.findall(raw)
-        if len(found) > MOST_KEYS or self._known.issuperset(found):
+        if len(found) > MOST_KEYS or not any(key.lower() in self._by_lower for key in {*found} - self._known):
             return raw
         return _KEY.sub(self._named, raw)
 

@@ -17,7 +17,7 @@ _NONE = SecretStr("")
 
 
 class BotFlowConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is told, and the name of each state for each provider. Studio NG, if it is there, comes before Botrunner."""
+    """Where Studio NG or Botrunner is, and the name of each state for each provider. Studio NG is told if it is set."""
 
     states: Mapping[BotState, Mapping[Provider, str]]
     botrunner_url: str = ""
@@ -35,7 +35,7 @@ class BotFlowConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BotFlow:
-    """Requests to whoever runs the bot."""
+    """Calls to Studio NG or Botrunner."""
 
     def __init__(self, config: BotFlowConfig) -> None:
         self.config = config
@@ -51,7 +51,7 @@ class BotFlow:
         return self._studio_ng(request, name) if self.config.studio_ng_url else self._botrunner(request, name)
 
     def check_told(self, reply: HttpReply) -> None:
-        """Nothing, if the bot is in its state. Raises RemoteError."""
+        """Returns if the bot is in its state. Raises RemoteError."""
         who = "Studio NG" if self.config.studio_ng_url else "Botrunner"
         raise_for_status(reply, who, quoted=False)
         if reply.status != 200:

@@ -125,6 +125,9 @@ class FacebookDelivery(msgspec.Struct, Generic[Part], rename={"author_role": "au
 
 
 FacebookBody = FacebookDelivery[Entry[Messaging[Attachment]]]
+_RawDelivery = FacebookDelivery[msgspec.Raw]
+_RawEntry = Entry[msgspec.Raw]
+_RawEvent = Messaging[msgspec.Raw]
 _JSON = WebhookJson(
     FacebookDelivery,
     Delivery,
@@ -148,7 +151,7 @@ class Messenger(IntegrationsChannel):
 
     def read(self, body: bytes, *, now_ms: int) -> Received:
         """Everything that the delivery says, in its order. Raises PayloadError for one that is no delivery at all."""
-        delivery = decode(_JSON.normalized(body), FacebookDelivery[msgspec.Raw])
+        delivery = decode(_JSON.normalized(body), _RawDelivery)
         reading = _Reading(by_user=(delivery.author_role or "user") == "user", now_ms=now_ms)
         for entry in (delivery.message and delivery.message.entry) or ():
             reading.take_entry(entry)
@@ -177,22 +180,22 @@ class _Reading:
 
     def take_entry(self, raw: msgspec.Raw) -> None:
         """Reads the events of one page."""
-        entry: Entry[msgspec.Raw] | None = self._understood(raw, Entry[msgspec.Raw])
+        entry: _RawEntry | None = self._understood(raw, _RawEntry)
         for event in (entry and entry.messaging) or ():
             self._count_part()
             self._take_event(event, entry.time if entry else None)
 
     def _take_event(self, raw: msgspec.Raw, entry_time: Timestamp) -> None:
-        event: Messaging[msgspec.Raw] | None = self._understood(raw, Messaging[msgspec.Raw])
+        event: _RawEvent | None = self._understood(raw, _RawEvent)
         if event is None:
             return
-        parts = list(self._parts_of(event, _moment(event, entry_time, self._now_ms)))
+        parts = list(self._parts_of(event, entry_time))
         if not parts:
             self.silent["event without content"] += 1
         for message_id, content in parts:
             self._take_part(event, message_id, content)
 
-    def _take_part(self, event: Messaging[msgspec.Raw], message_id: str, content: Content) -> None:
+    def _take_part(self, event: _RawEvent, message_id: str, content: Content) -> None:
         echo = event.message is not None and bool(event.message.is_echo)
         sender: Literal["user", "bot"] = "user" if self._by_user and not echo else "bot"
         user = event.sender if sender == "user" else event.recipient
@@ -215,15 +218,18 @@ class _Reading:
         )
         self.messages.append(message)
 
-    def _parts_of(self, event: Messaging[msgspec.Raw], moment: str) -> Iterator[tuple[str, Content]]:
+    def _parts_of(self, event: _RawEvent, entry_time: Timestamp) -> Iterator[tuple[str, Content]]:
         """Each thing said with an id of its own: the text first, then the attachments in order."""
-        if event.message:
-            yield from self._parts_of_message(event.message, _made_id("message", event, moment))
-        elif event.postback and event.postback.title and event.postback.title.strip():
-            yield event.postback.mid or _made_id("postback", event, moment), event.postback.title
+        message, postback = event.message, event.postback
+        if message:
+            message_id = message.mid or f"message:{self._made_id(event, entry_time, message.text)}"
+            yield from self._parts_of_message(message, message_id)
+        elif postback and postback.title and postback.title.strip():
+            yield postback.mid or f"postback:{self._made_id(event, entry_time, postback.title)}", postback.title
 
-    def _parts_of_message(self, message: FacebookMessage[msgspec.Raw], made_id: str) -> Iterator[tuple[str, Content]]:
-        message_id = message.mid or made_id
+    def _parts_of_message(
+        self, message: FacebookMessage[msgspec.Raw], message_id: str
+    ) -> Iterator[tuple[str, Content]]:
         if message.text and message.text.strip():
             yield message_id, message.text
         for position, raw in enumerate(message.attachments or ()):
@@ -240,6 +246,13 @@ class _Reading:
             self.silent[f"attachment of the type {attachment.type[:40]!r} with nothing to show"] += 1
         return content
 
+    def _made_id(self, event: _RawEvent, entry_time: Timestamp, text: str | None) -> str:
+        """An id for what came without one: the same when a delivery is repeated, another at another moment."""
+        # Without any time of the sender's, the moment of arrival keeps two presses of a button apart.
+        moment = event.timestamp or entry_time or self._now_ms
+        sender = event.sender.id if event.sender else None
+        return hashlib.blake2b(f"{sender}\0{moment}\0{text}".encode(), digest_size=16).hexdigest()
+
     def _count_part(self) -> None:
         self._parts += 1
         if self._parts > MOST_PARTS:
@@ -251,17 +264,3 @@ class _Reading:
         except PayloadError as error:
             self.refused[str(error)[:160]] += 1
             return None
-
-
-def _moment(event: Messaging[msgspec.Raw], entry_time: Timestamp, now_ms: int) -> str:
-    # Without any time of the sender's, the moment of arrival keeps two presses of a button apart.
-    given = (event.timestamp, entry_time, now_ms)
-    return next(str(time) for time in given if time not in (None, "", 0))
-
-
-def _made_id(kind: str, event: Messaging[msgspec.Raw], moment: str) -> str:
-    """An id for what came without one: the same when a delivery is repeated, another at another moment."""
-    sender = (event.sender and event.sender.id) or ""
-    text = event.message.text if event.message else event.postback.title if event.postback else ""
-    digest = hashlib.blake2b(f"{sender}\0{moment}\0{text}".encode(), digest_size=16).hexdigest()
-    return f"{kind}:{digest}"
