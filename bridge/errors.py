@@ -79,7 +79,12 @@ class RemoteUnavailable(RemoteError):
 
 
 class RemoteGarbled(RemoteUnavailable):
-    """It answered, but in bytes that make no sense; worth another try."""
+    """It answered, but in bytes that make no sense; worth another try.
+
+    `receiving`, where it is set, is the receiving half of the session that passes over those bytes.
+    """
+
+    receiving: msgspec.Raw | None = None
 
 
 class AnswerTooLarge(RemoteGarbled):

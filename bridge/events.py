@@ -169,6 +169,10 @@ class AgentWrote(Event, frozen=True):
     text: str
 
 
+class AgentUnreadable(Event, frozen=True):
+    """The desk sent something that cannot be read, again and again; it is passed over."""
+
+
 class AgentTyped(Event, frozen=True):
     """The agent began or stopped to type."""
 

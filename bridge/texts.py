@@ -47,6 +47,9 @@ class Messages(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     chat_transferred: str = "Ahora te atiende otro agente."
     file_from_agent: str = "El agente quiso enviarte un archivo, pero no se puede recibir por este medio."
     delivery_failed: str = "Tu mensaje no pudo ser entregado al agente. Envíalo de nuevo, por favor."
+    unreadable: str = "No pudimos leer un mensaje del agente. Pídele que lo envíe de nuevo, por favor."
+    not_received: str = "El usuario no recibió este mensaje"
+    context_failed: str = "No fue posible mostrar todo el contexto anterior"
 
 
 class Texts:
@@ -92,6 +95,11 @@ class Texts:
         """When the desk would not take what the user wrote."""
         return self.messages.delivery_failed
 
+    @property
+    def unreadable(self) -> str:
+        """When something that the agent sent could not be read."""
+        return self.messages.unreadable
+
     def transferred(self, agent_name: str) -> str:
         """When another agent took over; a `%s` in the text is that agent's name."""
         return self.messages.chat_transferred.replace("%s", agent_name)
@@ -119,6 +127,15 @@ class Texts:
             return ""
         blocks = [self._block(entry) for entry in sorted(entries, key=lambda entry: entry.timestamp)]
         return f"{self.messages.context}:\n" + "".join(blocks)
+
+    @property
+    def context_failed(self) -> str:
+        """When the desk would not take the context, or a part of it."""
+        return self.messages.context_failed
+
+    def not_received(self, text: str) -> str:
+        """When the channel would not take what the agent wrote; empty where the operator has no text for that."""
+        return f"{self.messages.not_received}: {text}" if self.messages.not_received else ""
 
     def welcome(self, name: str) -> str:
         """The first words in the user's name."""

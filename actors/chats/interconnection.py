@@ -39,7 +39,7 @@ from bridge.chat.retries import after_failure, first_attempt
 from bridge.chat.step import Step
 from bridge.commands import TERMS, Command, Lane, lane_of
 from bridge.errors import Fenced
-from bridge.events import ChatEstablished, ChatQuarantined, DeskSilent, Event, WaitExpired
+from bridge.events import ChatEstablished, ChatQuarantined, DeskSilent, Event, SessionPolled, WaitExpired
 from bridge.messages import DeskSession, mask_user
 from bridge.personal import strike
 from bridge.records import ChatRecord, ChatState, unread
@@ -167,7 +167,8 @@ class Interconnection(BridgeActor):
             self._log.debug("dropped a late outcome")
             return
         if outcome.lane is Lane.POLL:
-            self._poller.answered(empty=not outcome.events)
+            # A batch without messages is empty as well.
+            self._poller.answered(empty=all(isinstance(event, SessionPolled) for event in outcome.events))
         silent = outcome.lane is Lane.POLL and not outcome.events and self._chat.awaits_last_texts
         self._step((DeskSilent(),) if silent else self._with_context(outcome.events))
 

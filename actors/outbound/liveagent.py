@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from bridge.actors.outbound.transport import Transport
+from bridge.codecs.liveagent.batches import Unreadable
 from bridge.codecs.liveagent.requests import LiveAgentCodec, Prechat
 from bridge.codecs.liveagent.session import (
     LiveAgentSession,
@@ -81,7 +82,11 @@ class LiveAgentDesk:
 
     def _poll(self, command: Poll) -> tuple[Event, ...]:
         session = read(command.session)
-        batch = self._codec.polled(session, self._poll_line.send(self._codec.poll(session)))
+        try:
+            batch = self._codec.polled(session, self._poll_line.send(self._codec.poll(session)))
+        except Unreadable as error:
+            error.receiving = receiving_half(msgspec.structs.replace(session, ack=max(error.sequence, session.ack)))
+            raise
         if batch.unknown:
             log.info("ignored unknown Live Agent messages: %s", ", ".join(batch.unknown))
         if batch.session == session:

@@ -273,6 +273,10 @@ def say_file(step: Step, event: Event) -> None:
     _say(step, step.policy.texts.file_from_agent)
 
 
+def say_unreadable(step: Step, event: Event) -> None:
+    _say(step, step.policy.texts.unreadable)
+
+
 def say_agent_left(step: Step, event: Event) -> None:
     _say(step, step.policy.texts.agent_left)
 
@@ -320,9 +324,15 @@ def dead_letter_to_agent(step: Step, event: DeliveryFailed) -> None:
 
 
 def dead_letter_to_user(step: Step, event: DeliveryFailed) -> None:
-    delivery = _remove(step.record.to_user, event.delivery_id)
-    if delivery is not None:
-        _dead_letter(step, delivery, "to_user", event)
+    """The agent is told, who believes that the user has read the text."""
+    record = step.record
+    delivery = _remove(record.to_user, event.delivery_id)
+    if delivery is None:
+        return
+    _dead_letter(step, delivery, "to_user", event)
+    notice = step.policy.texts.not_received(delivery.text)
+    if notice and record.state is ChatState.ACTIVE:
+        _owe_agent(step, notice)
 
 
 def announce_file(step: Step, event: FileAttached) -> None:

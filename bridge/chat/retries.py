@@ -6,14 +6,25 @@ import msgspec
 
 from bridge.chat.policy import ChatPolicy
 from bridge.commands import TERMS, Command, LeaveDesk, RequestChat, SendToAgent, SendToUser, is_gone, may_pass
-from bridge.errors import BridgeError, DeskError, RemoteUnavailable
-from bridge.events import DeskLeft, Event, SessionBroke, SessionExpired, SessionStale, SessionStepped
+from bridge.errors import BridgeError, DeskError, RemoteGarbled, RemoteUnavailable
+from bridge.events import (
+    AgentUnreadable,
+    DeskLeft,
+    Event,
+    SessionBroke,
+    SessionExpired,
+    SessionPolled,
+    SessionStale,
+    SessionStepped,
+)
 from bridge.limits import backoff_s
 from bridge.messages import DeskSession
 from bridge.records import ChatRecord
 
 SESSION_FRESH_MS = 10_000
 LAST_WORDS_S = 10.0
+# A batch that cannot be read is asked for this often before it is passed over.
+UNREADABLE_TRIES = 3
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -49,6 +60,8 @@ def after_failure(attempt: Attempt, error: BridgeError, policy: ChatPolicy, *, n
     """What follows when a command failed for the `attempt.tries`th time."""
     command, terms = attempt.command, TERMS[type(attempt.command)]
     events = _about_session(command, error, now_ms) if isinstance(error, DeskError) else None
+    if isinstance(error, RemoteGarbled) and error.receiving is not None and attempt.tries >= UNREADABLE_TRIES:
+        events = (SessionPolled(error.receiving), AgentUnreadable())
     if events is not None:
         return RetryDecision(None, events)
     pause_s = min(max(_pause_s(attempt, error, policy), terms.shortest_pause_s), terms.longest_pause_s)

@@ -10,6 +10,7 @@ from bridge.chat.step import Step
 from bridge.events import (
     AgentLeft,
     AgentTyped,
+    AgentUnreadable,
     AgentWrote,
     BotTold,
     BotUntold,
@@ -117,6 +118,7 @@ def _results(state: ChatState) -> Row:
         on(AgentTyped, state, actions.note_typing),
         on(AgentWrote, state, actions.say_agent_text),
         on(FileRequested, state, actions.say_file),
+        on(AgentUnreadable, state, actions.say_unreadable),
     )
 
 

@@ -30,6 +30,9 @@ _NEW_TEXTS = (
     "chatTransferred",
     "fileFromAgent",
     "deliveryFailed",
+    "unreadable",
+    "notReceived",
+    "contextFailed",
 )
 _MESSAGE_NAMES = {name.lower(): name for name in Messages.__struct_encode_fields__}
 

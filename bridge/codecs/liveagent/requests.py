@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from bridge.codecs.liveagent.batches import Batch, read_batch
 from bridge.codecs.liveagent.events import EventReader
 from bridge.codecs.liveagent.session import LiveAgentSession, OutOfStep
 from bridge.errors import DeskError, RemoteGarbled, RemoteRefused, RemoteUnavailable
@@ -20,6 +21,8 @@ _OUT_OF_STEP = re.compile(r"\bactual\b\W{0,3}?(-?\d{1,18})\b", re.IGNORECASE)
 _WHO = "Live Agent"
 _POLL_TIMEOUT_S = 40.0
 _LONGEST_POLL_S = 300.0
+# Batches in a row with messages and an old number, after which the session counts as broken.
+_MOST_STALE = 5
 
 
 class _SessionBody(msgspec.Struct, rename="camel"):
@@ -31,12 +34,6 @@ class _SessionBody(msgspec.Struct, rename="camel"):
 
 class _Messages(msgspec.Struct):
     messages: list[Any]
-
-
-class _Batch(msgspec.Struct):
-    sequence: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-    messages: list[Any] = []
-    offset: Any = 0
 
 
 class Prechat(msgspec.Struct, frozen=True):
@@ -165,10 +162,12 @@ class LiveAgentCodec:
         if reply.status == 409:
             raise DeskError(f"{_WHO}: {reply.text}", verdict="busy", status=409)
         _raise_for_session(reply)
-        batch = parse(reply, _Batch)
+        batch = read_batch(reply)
         if batch.sequence <= session.ack and not restoring:
-            return PolledBatch(session)
-        acked = msgspec.structs.replace(session, ack=batch.sequence, offset=_offset(batch.offset, session.offset))
+            return _stale(session, batch)
+        acked = msgspec.structs.replace(
+            session, ack=batch.sequence, offset=_offset(batch.offset, session.offset), stale=0
+        )
         reader = EventReader(acked)
         events, unknown = reader.read(batch.messages)
         return PolledBatch(_restored(reader.session), events, unknown)
@@ -240,6 +239,16 @@ def _poll_timeout_s(given: Any) -> float:
 def _offset(given: Any, known: int) -> int:
     """The last positive one counts (liveagent.md, "Acknowledgement and offset")."""
     return given if type(given) is int and 0 < given < 2**63 else known
+
+
+def _stale(session: LiveAgentSession, batch: Batch) -> PolledBatch:
+    """A batch that was taken before brings nothing. A desk that sends only such batches has to be reconnected."""
+    if not batch.messages:
+        return PolledBatch(session)
+    if session.stale + 1 >= _MOST_STALE:
+        sentence = f"{_WHO}: batch {batch.sequence} came again and again after batch {session.ack}"
+        raise DeskError(sentence, verdict="broken")
+    return PolledBatch(msgspec.structs.replace(session, stale=session.stale + 1))
 
 
 def _restored(session: LiveAgentSession) -> LiveAgentSession:

@@ -29,7 +29,8 @@ class LiveAgentSession(msgspec.Struct, frozen=True, kw_only=True):
 
     `sequence` is the last POST number that the desk took; the POST under way, if any, carries `sequence + 1`.
     `said` counts the texts that the desk took, `found` those that a repair found there unconfirmed, `heard` the agent's
-    texts. `repairs` counts the reconnects: after each one, `sequence` starts again.
+    texts. `stale` counts the batches in a row whose number was not new. `repairs` counts the reconnects: after each
+    one, `sequence` starts again.
     """
 
     session_id: str
@@ -43,6 +44,7 @@ class LiveAgentSession(msgspec.Struct, frozen=True, kw_only=True):
     said: int = 0
     found: int = 0
     heard: int = 0
+    stale: int = 0
     repairs: int = 0
     repair: Repair = ""
 
@@ -61,6 +63,7 @@ class _Receiving(msgspec.Struct, omit_defaults=True):
     offset: int = 0
     found: int = 0
     heard: int = 0
+    stale: int = 0
 
 
 _sending_decoder = msgspec.json.Decoder(_Sending)
@@ -82,6 +85,7 @@ def read(session: DeskSession) -> LiveAgentSession:
         said=sending.said,
         found=receiving.found,
         heard=receiving.heard,
+        stale=receiving.stale,
         repairs=sending.repairs,
         repair=_REPAIR[session.health],
     )
@@ -107,7 +111,7 @@ def sending_half(session: LiveAgentSession) -> msgspec.Raw:
 
 def receiving_half(session: LiveAgentSession) -> msgspec.Raw:
     """What polls change."""
-    half = _Receiving(session.poll_timeout_s, session.ack, session.offset, session.found, session.heard)
+    half = _Receiving(session.poll_timeout_s, session.ack, session.offset, session.found, session.heard, session.stale)
     return msgspec.Raw(msgspec.json.encode(half))
 
 

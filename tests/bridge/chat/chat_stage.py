@@ -57,6 +57,9 @@ PLAIN = Messages(
     file_from_agent="a file came",
     transfer_began="a moment, please",
     delivery_failed="the agent did not get that",
+    unreadable="a text could not be read",
+    not_received="the user did not get this",
+    context_failed="the context was not shown",
 )
 
 

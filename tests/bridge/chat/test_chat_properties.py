@@ -60,6 +60,7 @@ class World(RuleBasedStateMachine):
         self.last_results: tuple[Event, ...] = ()
         self.left_by_word = self.bot_was_dealt_with = self.session_lost = False
         self.excused: set[str] = set()
+        self.said_in: dict[str, str] = {}
 
     def _chat(self, record: ChatRecord | None) -> Chat:
         return Chat(self.policy, record, new_id=lambda: f"c{next(self.ids)}")
@@ -202,6 +203,7 @@ class World(RuleBasedStateMachine):
     def agent_writes(self) -> None:
         text = f"agent {len(self.agent_said)}"
         self.agent_said.append(text)
+        self.said_in[text] = f"s{self.others.desk.sessions}"
         self.others.desk.say(text)
 
     @precondition(lambda self: self.others.desk.phase == "active")
@@ -354,7 +356,8 @@ class World(RuleBasedStateMachine):
     def _check_last_texts(self, record: ChatRecord) -> None:
         """What the agent wrote before the desk ended the chat was read, unless the session or the desk was lost."""
         known = {*self.others.received.values(), *(letter.delivery.text for letter in self.letters), *self.excused}
-        unread = [text for text in self.agent_said if text not in known]
+        ours = record.session.id if record.session else ""
+        unread = [text for text in self.agent_said if text not in known and self.said_in[text] == ours]
         waited_ms = self.now_ms - record.left_at_ms if record.left_at_ms else 0
         excused = self.session_lost or not record.listening or waited_ms >= LAST_TEXTS_MS
         assert excused or not unread, f"{unread} were not read before the chat was over: {record}"

@@ -44,6 +44,7 @@ ChatRefused            .            closing      closing   closing   closing   .
 ChatEstablished        .            active       active    active    .         .       .
 ChatTransferred        .            .            .         active    .         .       .
 AgentWrote             .            connecting   on_hold   active    closing   .       .
+AgentUnreadable        .            connecting   on_hold   active    closing   .       .
 AgentTyped             .            connecting   on_hold   active    closing   .       .
 AgentLeft              .            .            .         active    .         .       .
 TransferBegan          .            .            .         active    .         .       .

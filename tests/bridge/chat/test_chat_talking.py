@@ -18,8 +18,10 @@ from bridge.commands import (
 from bridge.events import (
     AgentLeft,
     AgentTyped,
+    AgentUnreadable,
     AgentWrote,
     ChatEnded,
+    ChatQueued,
     ChatTransferred,
     DeliveredToAgent,
     FileAttached,
@@ -226,3 +228,25 @@ def test_a_dead_letter_to_the_user_says_how_often_it_was_tried() -> None:
     command: Any = stage.under_way[Lane.USER]
     (letter,) = stage.done(Lane.USER, UndeliverableToUser(command.delivery.id, "400", 3)).dead_letters
     assert letter.attempts == 3
+
+
+def test_the_agent_is_told_of_a_text_that_the_user_did_not_get() -> None:
+    stage = Stage().active()
+    stage.hears(AgentWrote("your number is 4711"))
+    command: Any = stage.under_way[Lane.USER]
+    stage.done(Lane.USER, UndeliverableToUser(command.delivery.id, "400"))
+    assert stage.drain_agent() == ["the user did not get this: your number is 4711"]
+
+
+def test_no_agent_is_told_where_there_is_none() -> None:
+    stage = Stage().connecting()
+    stage.hears(ChatQueued(3))
+    command: Any = stage.under_way[Lane.USER]
+    stage.done(Lane.USER, UndeliverableToUser(command.delivery.id, "400"))
+    assert stage.owed_to_agent == []
+
+
+def test_the_user_is_told_of_a_text_of_the_agents_that_cannot_be_read() -> None:
+    stage = Stage().active()
+    stage.hears(AgentUnreadable())
+    assert stage.drain_user() == ["a text could not be read"]

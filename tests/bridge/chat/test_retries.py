@@ -8,7 +8,15 @@ import msgspec
 import pytest
 
 from bridge.chat.policy import ANSWER_MARGIN_S
-from bridge.chat.retries import LAST_WORDS_S, SESSION_FRESH_MS, Attempt, RetryDecision, after_failure, first_attempt
+from bridge.chat.retries import (
+    LAST_WORDS_S,
+    SESSION_FRESH_MS,
+    UNREADABLE_TRIES,
+    Attempt,
+    RetryDecision,
+    after_failure,
+    first_attempt,
+)
 from bridge.codecs.liveagent.session import LiveAgentSession, written
 from bridge.commands import (
     TERMS,
@@ -27,6 +35,7 @@ from bridge.commands import (
 )
 from bridge.errors import BridgeError, DeskError, RemoteError, RemoteGarbled, RemoteRefused, RemoteUnavailable
 from bridge.events import (
+    AgentUnreadable,
     BotUntold,
     ConnectRefused,
     DeskLeft,
@@ -35,6 +44,7 @@ from bridge.events import (
     FileRejected,
     SessionBroke,
     SessionExpired,
+    SessionPolled,
     SessionStale,
     SessionStepped,
     UndeliverableToAgent,
@@ -219,6 +229,15 @@ def test_a_session_that_moved_is_said_to_be_broken_at_once(command: Command) -> 
 
 def test_a_post_out_of_step_takes_the_half_that_the_desk_names() -> None:
     assert follows(SEND, MOVED) == RetryDecision(None, (SessionStepped(MENDED),))
+
+
+def test_a_batch_that_cannot_be_read_is_passed_over_after_some_tries_and_told() -> None:
+    error = RemoteGarbled("?")
+    assert follows(POLL, error, tries=UNREADABLE_TRIES).again_in_s is not None
+    error.receiving = MENDED
+    assert follows(POLL, error, tries=UNREADABLE_TRIES - 1).again_in_s is not None
+    passed = RetryDecision(None, (SessionPolled(MENDED), AgentUnreadable()))
+    assert follows(POLL, error, tries=UNREADABLE_TRIES) == passed
 
 
 def test_an_overlapping_poll_is_waited_out() -> None:

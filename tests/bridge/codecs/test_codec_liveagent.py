@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.codecs.liveagent.batches import Unreadable
 from bridge.codecs.liveagent.requests import LiveAgentCodec, PolledBatch, Prechat
 from bridge.codecs.liveagent.session import (
     LiveAgentSession,
@@ -331,7 +332,8 @@ def test_a_batch_without_an_offset_leaves_the_last_one() -> None:
 @pytest.mark.parametrize("sequence", [0, 3])
 def test_a_batch_that_was_taken_before_brings_nothing(sequence: int) -> None:
     again = batch(message("ChatMessage", text="old"), sequence=sequence)
-    assert codec().polled(SESSION, again) == PolledBatch(SESSION)
+    assert codec().polled(SESSION, again) == PolledBatch(msgspec.structs.replace(SESSION, stale=1))
+    assert codec().polled(SESSION, batch(sequence=sequence)) == PolledBatch(SESSION)
 
 
 def test_the_first_batch_is_number_nought() -> None:
@@ -474,16 +476,58 @@ def test_no_answer_raises_anything_but_our_own_errors(body: bytes, status: int) 
         b"null",
         b"{}",
         b'{"messages":[]}',
-        b'{"messages":{},"sequence":9}',
-        b'{"messages":[],"sequence":"9"}',
         b'{"messages":[],"sequence":-7}',
         b'{"messages":[],"sequence":1e99}',
-        b'{"messages":' + b"[" * 100_000,
+        b"[" * 100_000,
     ],
 )
-def test_a_batch_that_cannot_be_acked_is_asked_for_again_after_a_pause(body: bytes) -> None:
-    with pytest.raises(RemoteGarbled):
+def test_a_batch_without_a_number_is_asked_for_again_after_a_pause(body: bytes) -> None:
+    with pytest.raises(RemoteGarbled) as raised:
         codec().polled(SESSION, HttpReply(200, body=body))
+    assert not isinstance(raised.value, Unreadable)
+
+
+LENIENT: list[tuple[bytes, tuple[str, ...]]] = [
+    (b'{"messages":[{"type":"ChatMessage","message":{"text":"a \\ud83d"}}],"sequence":9}', ("a \ufffd",)),
+    (b'{"messages":[{"type":"ChatMessage","message":{"text":"\xff b"}}],"sequence":9}', ("\ufffd b",)),
+    (b'{"messages":[{"type":"ChatMessage","message":{"text":"c"}}],"sequence":"9"}', ("c",)),
+    (b'{"messages":[{"type":"ChatMessage","message":{"text":"\\ud83d\\ude00"}}],"sequence":"9"}', ("\U0001f600",)),
+    (b'{"messages":null,"sequence":9}', ()),
+    (b'{"messages":{},"sequence":9}', ()),
+]
+
+
+@pytest.mark.parametrize(("body", "texts"), LENIENT, ids=lambda value: str(value)[:60])
+def test_one_broken_character_costs_nothing_else_of_the_batch(body: bytes, texts: tuple[str, ...]) -> None:
+    got = codec().polled(SESSION, HttpReply(200, body=body))
+    assert (got.session.ack, got.events) == (9, tuple(map(AgentWrote, texts)))
+    assert decode_event_texts(got) == texts
+
+
+def decode_event_texts(got: PolledBatch) -> tuple[str, ...]:
+    """The texts, written and read as a record would."""
+    texts = tuple(event.text for event in got.events if isinstance(event, AgentWrote))
+    return tuple(msgspec.json.decode(msgspec.json.encode(texts), type=tuple[str, ...]))
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"sequence":9,"messages":[{]}', b'{"messages":' + b"[" * 100_000 + b',"sequence":"9"']
+)
+def test_a_batch_of_which_only_the_number_can_be_read_says_its_number(body: bytes) -> None:
+    with pytest.raises(Unreadable) as raised:
+        codec().polled(SESSION, HttpReply(200, body=body))
+    assert raised.value.sequence == 9
+
+
+def test_a_desk_that_sends_only_batches_with_old_numbers_has_to_be_reconnected() -> None:
+    session, old = SESSION, batch(message("ChatMessage", text="old"), sequence=2)
+    for count in range(1, 5):
+        session = codec().polled(session, old).session
+        assert session == msgspec.structs.replace(SESSION, stale=count)
+    with pytest.raises(DeskError) as raised:
+        codec().polled(session, old)
+    assert raised.value.verdict == "broken"
+    assert codec().polled(session, batch(sequence=4)).session.stale == 0
 
 
 # --- repairing ------------------------------------------------------------------------------------------------------
