@@ -184,7 +184,7 @@ DIFFERENCES = (
         NOTE,
         "open chats",
         _always,
-        "Open chats and context are under other keys in Redis.",
-        "Stop the old service, run: bridge migrate chats, then start this service. Be done within 30 seconds.",
+        "Open chats and context are under other keys in Redis, and are not taken over.",
+        "Switch when few chats are open: the messages of such a user become context, and the bot is told nothing.",
     ),
 )
