@@ -31,6 +31,9 @@ pytestmark = [pytest.mark.faults, pytest.mark.redis]
 
 DOWN_S = 3.0
 CUT_S = 12.0
+# Commands wait; a lease lives for 10 s and is renewed every 2 s.
+PAUSE_MS = 4000
+BEHIND_S = 2.0
 RESUMED_S = 30.0
 FAILOVER_S = 15.0
 
@@ -75,6 +78,21 @@ def test_a_full_redis_refuses_webhooks_and_recovers_with_nothing_half_written(be
     talks.must_be_whole()
     assert bench.post("5215599999902", "while-it-is-full", "¿hay sitio?").status_code == 200
     assert redis.keys("*5215599999902*")
+
+
+@pytest.mark.timeout(90)
+def test_a_redis_that_pauses_for_less_than_a_lease_moves_no_chat(bench: Bench) -> None:
+    talks = bench.talks(20)
+    owners = [bench.owner_of(user) for user in talks.users]
+    talks.start(each_s=0.5)
+    bench.redis.client.client_pause(PAUSE_MS)
+    gevent.sleep(PAUSE_MS / 1000)
+    for _ in range(10):
+        bench.redis.client.client_pause(300)
+        gevent.sleep(0.5)
+    talks.stop()
+    talks.must_be_whole()
+    assert [bench.owner_of(user) for user in talks.users] == owners
 
 
 # --- answers that are lost --------------------------------------------------------------------------------------------
@@ -146,6 +164,33 @@ def test_fail_overs_lose_nothing_that_was_acknowledged() -> None:
             _fail_over(cluster, frozen=False)
             _must_talk(talks)
             _fail_over(cluster, frozen=True)
+            _must_talk(talks)
+            talks.stop()
+            talks.must_be_whole()
+            assert "Traceback" not in hosts.log_text()
+
+
+@pytest.mark.timeout(120)
+def test_a_replica_that_is_behind_when_it_is_promoted_has_all_that_was_acknowledged() -> None:
+    require_redis()
+    with SentinelCluster(replicas=1) as cluster, Simulator(auto_accept=True) as simulator:
+        sentinels = {"redis_sentinel_address": cluster.addresses, "redis_master": cluster.MASTER}
+        with Hosts(sandbox_environ(simulator.url, **sentinels), count=2) as hosts:
+            caller = Caller(hosts.urls)
+            caller.log_in()
+            talks = Talks(simulator, caller, chats=20)
+            talks.open()
+            talks.start(each_s=0.5)
+            [replica] = cluster.replicas
+            replica.freeze()
+            gevent.sleep(BEHIND_S)
+            refused = Bench(simulator, cluster.primary, hosts).post("5215599999905", "behind", "¿me guardas?")
+            cluster.primary.kill()
+            replica.thaw()
+            cluster.wait_for_failover(cluster.primary.port)
+            cluster.primary.start()
+            cluster.wait_until_whole()
+            assert refused.status_code == 503
             _must_talk(talks)
             talks.stop()
             talks.must_be_whole()
