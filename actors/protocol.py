@@ -50,7 +50,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """A command was carried out; what that brought. outbound client → interconnection."""
+    """A command was carried out, and these events follow. outbound client → interconnection."""
 
     lane: Lane
     token: int

@@ -14,7 +14,7 @@ class Desk(Protocol):
     """Where agents work."""
 
     def serve(self, command: Command) -> tuple[Event, ...]:
-        """Carries out OpenSession, RequestChat, Poll, SendToAgent, RepairSession or LeaveDesk; says what that brought.
+        """Carries out OpenSession, RequestChat, Poll, SendToAgent, RepairSession or LeaveDesk; gives the events.
 
         Raises RemoteError; DeskError where the answer says something about the session.
         """

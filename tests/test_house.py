@@ -217,9 +217,7 @@ def test_the_rules_of_a_chat_are_typed() -> None:
 
 
 @pytest.mark.parametrize("folder", [*CODE, "tests"])
-def test_comments_and_docstrings_use_plain_words(folder: str, request: pytest.FixtureRequest) -> None:
-    if folder in house_plan.NOT_YET_READ:
-        request.applymarker(pytest.mark.xfail(reason="to be read again", strict=False))
+def test_comments_and_docstrings_use_plain_words(folder: str) -> None:
     assert [found for path in house_plan.files(folder) for found in house_plan.banned_words(path)] == []
 
 

@@ -74,5 +74,5 @@ def _is_dead(name: str) -> bool:
         return Path("/proc/self").exists()
     except OSError:
         return False
-    # A process that nobody has buried yet is as dead.
+    # Z or X: it has exited, but its parent has not reaped it.
     return state in ("Z", "X")

@@ -124,7 +124,7 @@ class Ownership:
             if renewed and lease.held:
                 lease.deadline_s = self._times.deadline_s(asked_s)
             elif renewed:
-                # Too late: its chats may have stopped by themselves, so it is claimed anew, and they are restored.
+                # Too late: its chats may have stopped by themselves, so claim it again and restore them.
                 self._lose(lease)
                 self._store.release(lease)
             elif lease.is_stale:

@@ -58,7 +58,7 @@ class LiveAgentDesk:
         }
 
     def serve(self, command: Command) -> tuple[Event, ...]:
-        """Carries one command out; gives what that brought. Raises RemoteError."""
+        """Carries out one command; gives the events that follow. Raises RemoteError."""
         return self._served[type(command)](command)
 
     def describe(self, session: DeskSession) -> Mapping[str, str | int | float]:

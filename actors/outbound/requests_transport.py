@@ -102,7 +102,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Verifies always, by the certificates of the SSLContext."""
-        # The base method sets `ca_certs`, and urllib3 then loads that bundle anew for each connection (15 ms).
+        # The base method sets `ca_certs`, and urllib3 then loads that bundle for each connection again (15 ms).
         conn.cert_reqs = "CERT_REQUIRED"
 
 

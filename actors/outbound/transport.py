@@ -35,7 +35,7 @@ class Transport(Protocol):
     """
 
     def send(self, call: HttpCall) -> HttpReply:
-        """The answer, whatever its status. Raises RemoteUnavailable when there is none, or none in time."""
+        """The answer, whatever its status. Raises RemoteUnavailable when no answer comes in time."""
 
 
 class TotalTimeout(TimeoutError):
@@ -108,7 +108,7 @@ def no_answer(name: str, error: BaseException) -> RemoteUnavailable:
 
 
 def cause(error: BaseException | None, kind: type[Kind]) -> Kind | None:
-    """The error of this kind in the chain of `__cause__` and `__context__`; None when there is none."""
+    """The error of this kind in the chain of `__cause__` and `__context__`, or None."""
     while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error

@@ -60,7 +60,7 @@ class Commit(msgspec.Struct, kw_only=True):
     """Everything that one step writes. `over`: the record is that of a chat that has ended.
 
     `position` is what the engine of the inbox records, of the entries that led to the step. `base` is the version of
-    the record that the step builds on, empty where there is none; None leaves it unchecked. `sent_letters` are the
+    the record that the step builds on, empty for a new record; None leaves it unchecked. `sent_letters` are the
     names of dead letters that the step owes again.
     """
 

@@ -55,7 +55,7 @@ class Cron(msgspec.Struct, frozen=True):
     line: str
 
     def seconds_to_next(self, now: datetime) -> float:
-        """To the start of the next minute that matches, in `now`'s time zone. Raises ValueError when there is none."""
+        """To the start of the next minute that matches, in `now`'s time zone. Raises ValueError without one."""
         try:
             return (next(CronSim(self.line, now)) - now).total_seconds()
         except (CronSimError, StopIteration) as error:

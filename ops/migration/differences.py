@@ -1,6 +1,6 @@
 """What the settings of the replaced service will do here: one row a difference, with what an operator does about it.
 
-What that service does with each setting: `ops/protocols/settings.md`, "Variables".
+What the replaced service does with each setting: `ops/protocols/settings.md`, "Variables".
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Org:
         return list(self._tables[OBJECTS[kind.lower()].name].values())
 
     def known(self, kind: str, id_: str) -> Record | None:
-        """One record, None when there is none."""
+        """One record, or None."""
         return self._tables[kind].get(id_[:15])
 
     def get(self, kind: ObjectType, id_: str) -> Record:

@@ -93,7 +93,7 @@ class RedisServer:
 
 
 class Proxy:
-    """A line to a server that can be cut, or fall silent: then what is asked goes through, and no answer comes back."""
+    """A proxy that can be cut, or made silent: then requests pass, and no answer comes back."""
 
     def __init__(self, port: int) -> None:
         self._upstream = port

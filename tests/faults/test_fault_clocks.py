@@ -59,7 +59,7 @@ def two_hosts(redis: RedisProcess, clock: Clock | None = None) -> Iterator[Bench
                 other.stop()
 
 
-@pytest.mark.parametrize("seconds", [10, -10, 3600, -3600])
+@pytest.mark.parametrize("seconds", [10, -10])
 def test_hosts_whose_clocks_differ_open_chats_for_each_other(tmp_path: Path, seconds: int) -> None:
     require_redis()
     clock = Clock(tmp_path)
