@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-# Gunicorn's graceful_timeout of 20 s covers this and the requests, which may wait MAIN_CONTEXT_TIME_OUT (10 s).
-STOP_DEADLINE_S = 8.0
+# Longer than the longest call of a chat (15 s), so that a stop cuts no call that the next owner would repeat.
+# Gunicorn's graceful_timeout of 26 s covers this and the requests, which may wait MAIN_CONTEXT_TIME_OUT (10 s).
+STOP_DEADLINE_S = 16.0
 BETWEEN_STARTS_S = 1.0
 _GC_THRESHOLDS = (2_000, 10, 10)  # a chat leaves only a small reference cycle, so collecting it is not urgent
 _BOOT_ERROR = 3  # Gunicorn's WORKER_BOOT_ERROR: the master does not start the worker again

@@ -30,13 +30,17 @@ RETRY_CLAIM_S = 5.0
 
 
 class LeaseTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """How long leases and heartbeats last, and how often they are renewed."""
+    """How long leases and heartbeats last, and how often they are renewed.
+
+    `hand_over_s` is longer than the longest call of a chat (15 s; only file uploads take longer), so that giving a
+    partition up cuts no call whose effect the next owner would repeat.
+    """
 
     lease_ttl_ms: int = 10_000
     heartbeat_ttl_ms: int = 6_000
     renew_every_s: float = 2.0
     tick_s: float = 0.25
-    hand_over_s: float = 3.0
+    hand_over_s: float = 16.0
 
     def deadline_s(self, asked_s: float) -> float:
         """Until when the holder of a lease may act that was claimed or renewed at `asked_s`."""
@@ -58,6 +62,7 @@ class Ownership:
         self._living: list[str] = []
         self._wanted: set[int] = set()
         self._refused_until_s: dict[int, float] = {}
+        self._leaving: dict[int, gevent.Greenlet] = {}
         self._renewed_s = 0.0
         self._greenlet: gevent.Greenlet | None = None
         self._stopping = False
@@ -80,7 +85,8 @@ class Ownership:
             self._greenlet.join(timeout=2 * self._times.tick_s + 1)
         # Draining takes a while, and a lease must not end in the middle of it.
         self._quietly(self._renew)
-        self._hand_over(list(self._leases), deadline_s)
+        self._hand_over_each(self._leases.keys() - self._leaving.keys(), deadline_s)
+        gevent.joinall(list(self._leaving.values()), timeout=max(deadline_s - time.monotonic(), 0.1) + 1)
         self._quietly(lambda: self._store.remove_worker(self._worker))
 
     def _run(self) -> None:
@@ -114,8 +120,8 @@ class Ownership:
             if self._stopping:
                 return
             self._claim(partition)
-        if unwanted := self._leases.keys() - self._wanted:
-            self._hand_over(sorted(unwanted), time.monotonic() + self._times.hand_over_s)
+        unwanted = self._leases.keys() - self._wanted - self._leaving.keys()
+        self._hand_over_each(unwanted, time.monotonic() + self._times.hand_over_s)
 
     def _renew(self) -> None:
         for lease in list(self._leases.values()):
@@ -168,25 +174,29 @@ class Ownership:
             self._lose(lease)
         self._quietly(partial(self._store.release, lease))
 
-    def _hand_over(self, partitions: list[int], deadline_s: float) -> None:
-        self._inbox.revoked(partitions)
-        timeout_s = max(deadline_s - time.monotonic(), 0.1)
-        drain = DrainPartitions(tuple(partitions), time.monotonic() + timeout_s * 0.8)
+    def _hand_over_each(self, partitions: Iterable[int], deadline_s: float) -> None:
+        """Gives partitions up, each as soon as its own chats are at rest: one slow call must not keep the others."""
+        for partition in partitions:
+            self._leaving[partition] = gevent.spawn(self._hand_over, partition, deadline_s)
+
+    def _hand_over(self, partition: int, deadline_s: float) -> None:
+        try:
+            self._inbox.revoked([partition])
+            self._drain(partition, max(deadline_s - time.monotonic(), 0.1))
+            if (lease := self._leases.pop(partition, None)) is not None:
+                tell(self._registry, PartitionLost(partition))
+                lease.give_up()
+                self._quietly(partial(self._store.release, lease))
+        finally:
+            self._leaving.pop(partition, None)
+
+    def _drain(self, partition: int, timeout_s: float) -> None:
+        drain = DrainPartitions((partition,), time.monotonic() + timeout_s * 0.95)
         try:
             drained = self._registry.ask(drain, block=False)
             drained.get(timeout=timeout_s).wait(timeout=timeout_s)
         except Exception:
-            log.exception("not every chat came to rest in time")
-        leases = [lease for partition in partitions if (lease := self._leases.pop(partition, None))]
-        for lease in leases:
-            tell(self._registry, PartitionLost(lease.partition))
-            lease.give_up()
-        self._quietly(partial(self._release, leases))
-
-    def _release(self, leases: Iterable[Lease]) -> None:
-        # A store that does not answer for one is not asked for the next: a stop has to end in time.
-        for lease in leases:
-            self._store.release(lease)
+            log.exception("partition %d: not every chat came to rest in time", partition)
 
     def _drop_overdue(self) -> None:
         for lease in list(self._leases.values()):

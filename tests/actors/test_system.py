@@ -274,6 +274,26 @@ def test_whoever_stops_waits_for_the_hand_over_under_way(simulator: Simulator, r
 
 
 @pytest.mark.redis
+def test_a_bot_state_in_flight_is_told_once_though_its_partition_moves(
+    redis_server: RedisServer, simulator: Simulator, run: Run
+) -> None:
+    there = {"redis_address": redis_server.address, "client": f"t-{uuid.uuid4().hex[:8]}", "partitions": "8"}
+    first = run(**there)
+    users = connect_all(first, 8)
+    accept_all(simulator, 8)
+    wait_for(lambda: in_state(first, ChatState.ACTIVE) == 8, 20)
+    slow = simulator.add_fault("/botrunner/*", delay_s=5.0, times=0)
+    for user in users:
+        assert first.door.finish(user).code == "ok"
+    simulator.wait_for(lambda: slow.hits >= 8, 10)
+    second = run(**there)
+    first.stop(16.0)
+    simulator.wait_for(lambda: all(simulator.bot_states(user) for user in users), 15)
+    wait_for(lambda: all(second.store.chat(user) is None for user in users), 15)
+    assert [len(simulator.bot_states(user)) for user in users] == [1] * 8
+
+
+@pytest.mark.redis
 def test_chats_go_on_at_another_worker_with_nothing_lost_and_nothing_twice(
     redis_server: RedisServer, simulator: Simulator, run: Run
 ) -> None:
