@@ -47,7 +47,8 @@ class WebhookLog:
 
     def bad_signature(self) -> None:
         """The first refusal is an error that says what is expected: every user may be unheard because of it."""
-        level, self._warned = (logging.INFO if self._warned else logging.ERROR), True
+        # Whoever reaches the webhook can cause a line, so the later ones are for DEBUG.
+        level, self._warned = (logging.DEBUG if self._warned else logging.ERROR), True
         log.log(
             level,
             "a %s webhook was refused: it is not signed. INTEGRATIONS_SIGNATURE is expected as %s",
