@@ -217,6 +217,8 @@ def _policy(settings: Settings, channels: Channels) -> ChatPolicy:
         session_s=settings.session_give_up,
         overlap_pause_s=settings.sleep_long_polling_s,
         retries=settings.max_retries,
+        desk_text_gap_s=settings.desk_text_gap,
+        desk_longest_text=settings.desk_longest_text,
     )
 
 

@@ -156,10 +156,15 @@ class LeaveDesk(Command, frozen=True):
 
 
 class SendToAgent(Command, frozen=True):
-    """Send one text."""
+    """Send one text, not before `due_at_ms`: a desk may lose texts that follow each other too fast."""
 
     session: DeskSession
     delivery: Delivery
+    due_at_ms: int = 0
+
+    @property
+    def not_before_ms(self) -> int:
+        return self.due_at_ms
 
     def given_up(self, error: BridgeError, tries: int) -> tuple[Event, ...]:
         """The desk may have taken the text: the session goes on from a half in which that does no harm."""

@@ -62,7 +62,8 @@ class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     `recent` are short forms of the last message ids: a store that failed over may have forgotten that it saw them.
     `leaving`: the chat is to be ended at the desk, and its last texts are to be read; `left_at_ms`: the desk took that.
-    `broke_ms` are the times at which the session broke, the recent ones. Version 1 did not write `version`.
+    `next_text_ms`: the next text to the agent must not leave before that. `broke_ms`: when the session broke, of late.
+    Version 1 did not write `version`.
     """
 
     # A factory, because a field at its plain default is not written.
@@ -83,6 +84,7 @@ class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     left_at_ms: int = 0
     agent_name: str = ""
     agent_typing: bool = False
+    next_text_ms: int = 0
     queue_position: int | None = None
     queue_wait_s: float | None = None
     queue_told: str = ""

@@ -44,6 +44,7 @@ from bridge.messages import (
     UserMessageReceived,
 )
 from bridge.records import ChatRecord, ChatState, DeadLetter, Delivery, OwedBotState
+from bridge.texts import split
 
 RECENT = 32
 BREAKS_WINDOW_MS = 600_000
@@ -201,7 +202,24 @@ def return_unsent(step: Step, event: Event | None) -> None:
 
 
 def _owe_agent(step: Step, text: str, *, message: UserMessage | None = None, media: Media | None = None) -> None:
-    step.record.to_agent.append(_delivery(step, "a", text, message=message, media=media))
+    if media is not None:
+        step.record.to_agent.append(_delivery(step, "a", text, message=message, media=media))
+    else:
+        step.record.to_agent += _to_agent(step, text, message)
+
+
+def _to_agent(step: Step, text: str, message: UserMessage | None = None) -> list[Delivery]:
+    """The text in pieces that the desk takes.
+
+    The user's message is attached to the last piece only: if the chat ends before that is sent, the whole message
+    returns to context.
+    """
+    *first, last = split(text, step.policy.desk_longest_text) or [text]
+    return [*(_delivery(step, "a", piece) for piece in first), _delivery(step, "a", last, message=message)]
+
+
+def _keep_gap(step: Step) -> None:
+    step.record.next_text_ms = step.now_ms + int(step.policy.desk_text_gap_s * 1000)
 
 
 def _delivery(
@@ -249,6 +267,7 @@ def brief_agent(step: Step, event: ChatEstablished) -> None:
     note_agent(step, event)
     record, texts = step.record, step.policy.texts
     written_on_hold, record.to_agent = record.to_agent, []
+    _keep_gap(step)
     for text in (texts.context(event.context) if event.context else "", texts.welcome(record.request.name)):
         if text:
             _owe_agent(step, text)
@@ -301,6 +320,7 @@ def remove_delivered_to_agent(step: Step, event: DeliveredToAgent) -> None:
     record = step.record
     if _remove(record.to_agent, event.delivery_id) is not None and record.session is not None:
         record.session = record.session.sent(event.sending)
+        _keep_gap(step)
 
 
 def remove_delivered_to_user(step: Step, event: DeliveredToUser) -> None:
@@ -319,8 +339,12 @@ def dead_letter_to_agent(step: Step, event: DeliveryFailed) -> None:
     if delivery is None:
         return
     _dead_letter(step, delivery, "to_agent", event)
+    notice = step.policy.texts.context_failed
     if delivery.message is not None:
         _say(step, step.policy.texts.undelivered)
+    elif notice and delivery.text != notice and all(owed.text != notice for owed in step.record.to_agent):
+        # What the desk refused are words of ours: the context, mostly. The agent would miss it and not know.
+        step.record.to_agent[:0] = _to_agent(step, notice)
 
 
 def dead_letter_to_user(step: Step, event: DeliveryFailed) -> None:
@@ -343,10 +367,8 @@ def announce_file(step: Step, event: FileAttached) -> None:
         return
     notice = step.policy.texts.file_sent(delivery.media, event.name)
     texts = [text for text in (notice, delivery.media.caption) if text]
-    # Attach the user's message to the last text only: if the chat ends before it is sent, the whole message returns to
-    # context.
-    announced = [_delivery(step, "a", text) for text in texts[:-1]]
-    announced += [_delivery(step, "a", text, message=delivery.message) for text in texts[-1:]]
+    announced = [piece for text in texts[:-1] for piece in _to_agent(step, text)]
+    announced += [piece for text in texts[-1:] for piece in _to_agent(step, text, delivery.message)]
     record.to_agent[:0] = announced
 
 

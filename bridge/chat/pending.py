@@ -96,7 +96,7 @@ def _leaving(record: ChatRecord, session: DeskSession) -> Iterator[Command]:
 def _towards_agent(record: ChatRecord, session: DeskSession, delivery: Delivery) -> Command:
     if delivery.media is not None:
         return AttachFile(record.case_id, session.id, delivery)
-    return SendToAgent(session, delivery)
+    return SendToAgent(session, delivery, record.next_text_ms)
 
 
 def _from_desk(record: ChatRecord) -> Iterator[Command]:

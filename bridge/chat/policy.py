@@ -19,6 +19,7 @@ class ChatPolicy(msgspec.Struct, frozen=True, kw_only=True):
     A caller waits `connect_s` for a chat. 0 switches off `max_wait_s` and `queue_update_interval_s`. `overlap_pause_s`
     is the pause after a poll that met another poll of the same session. `retries` are further tries of a text or a bot
     state that was refused. `retry_base_s` is the longest pause before the first further try; it doubles with each one.
+    `desk_text_gap_s` is the least time between two texts to one agent, `desk_longest_text` the characters in one text.
     """
 
     texts: Texts
@@ -33,6 +34,8 @@ class ChatPolicy(msgspec.Struct, frozen=True, kw_only=True):
     overlap_pause_s: float = 3.0
     retries: int = 2
     retry_base_s: float = 0.5
+    desk_text_gap_s: float = 0.3
+    desk_longest_text: int = 4000
 
     @property
     def opening_s(self) -> float:

@@ -263,6 +263,11 @@ class Settings(BaseModel):
     spec_schedule: ScheduleLine = variable("When the Salesforce token is renewed", "@every 59m")
     saleforce_chan_rate_limit: float = variable("Texts a second to Live Agent, a worker", 20.0, gt=0)
 
+    desk_text_gap: Seconds = variable(
+        "Least seconds between two texts to one agent: Live Agent may lose texts that follow faster", 0.3
+    )
+    desk_longest_text: int = variable("Characters in one text to an agent; a longer one is split", 4000, ge=100)
+
     # patience
     max_retries: int = variable("Further tries of a text or a bot state that was refused", 2, ge=0, le=10)
     delivery_give_up: Seconds = variable("Seconds after which a delivery becomes a dead letter", 600.0, gt=0)

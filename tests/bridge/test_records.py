@@ -81,6 +81,7 @@ FULL = ChatRecord(
     left_at_ms=16,
     agent_name="Eva",
     agent_typing=True,
+    next_text_ms=17,
     queue_position=0,
     queue_wait_s=1.5,
     queue_told="place 1",

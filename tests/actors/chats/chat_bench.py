@@ -64,6 +64,9 @@ USER = "5215573735001"
 C = TypeVar("C", bound=Message)
 
 
+AT_ONCE: dict[str, float] = {"retry_base_s": 0.0, "desk_text_gap_s": 0.0}
+
+
 class Outside:
     """All remotes: keeps what they are asked, and the record as it was written at that moment."""
 
@@ -129,7 +132,9 @@ class Line:
         self.outside = Outside(self.store)
         self.around = ChatContext(
             self.store,
-            ChatPolicy(texts=texts, bot_delay_s=bot_delay_s, **{"retry_base_s": 0.0, **options}),
+            ChatPolicy(
+                texts=texts, bot_delay_s=bot_delay_s, **{"retry_base_s": 0.0, "desk_text_gap_s": 0.0, **options}
+            ),
             self.outside.send,
             self.outside.poll,
             lambda session: {"ack": read(session).ack, "sequence": read(session).sequence},

@@ -250,3 +250,13 @@ def test_the_user_is_told_of_a_text_of_the_agents_that_cannot_be_read() -> None:
     stage = Stage().active()
     stage.hears(AgentUnreadable())
     assert stage.drain_user() == ["a text could not be read"]
+
+
+def test_a_long_text_of_the_user_reaches_the_agent_in_pieces_and_returns_whole() -> None:
+    stage = Stage(desk_longest_text=10).active()
+    text = "one two three four"
+    stage.happens(wrote(text))
+    assert "".join(stage.owed_to_agent) == text
+    stage.takes()
+    stage.done(Lane.DESK, SessionExpired("403"))
+    assert stage.step.context == [said(text)]

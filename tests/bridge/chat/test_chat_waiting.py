@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from bridge.commands import (
     Lane,
     LeaveDesk,
@@ -15,6 +19,7 @@ from bridge.events import (
     ChatQueued,
     DeskLeft,
     QueueMoved,
+    UndeliverableToAgent,
     WaitExpired,
 )
 from bridge.records import ChatState
@@ -125,3 +130,36 @@ def test_a_second_word_of_the_agents_coming_briefs_nobody_again() -> None:
     stage = Stage().active()
     stage.hears(ChatEstablished("Eva", (BEFORE,)))
     assert stage.owed_to_agent == []
+
+
+def test_a_long_context_reaches_the_agent_in_pieces_that_the_desk_takes() -> None:
+    stage = Stage(desk_longest_text=20).on_hold()
+    before = msgspec.structs.replace(BEFORE, text="word " * 20)
+    stage.hears(ChatEstablished("Eva", (before,)))
+    pieces = stage.drain_agent()
+    assert "".join(pieces) == "before: " + "word " * 20 + "I am Ana"
+    assert max(map(len, pieces)) <= 20
+
+
+def test_the_agent_is_told_once_of_a_context_that_the_desk_does_not_take() -> None:
+    stage = Stage().on_hold()
+    stage.hears(ChatEstablished("Eva", (BEFORE,)))
+    for _ in range(2):
+        command: Any = stage.under_way[Lane.DESK]
+        stage.done(Lane.DESK, UndeliverableToAgent(command.delivery.id, "400"))
+    assert stage.owed_to_agent == ["I am Ana"]
+    assert len([letter for step in stage.steps for letter in step.dead_letters]) == 2
+
+
+def test_texts_to_one_agent_keep_a_distance_from_each_other_and_from_the_agents_coming() -> None:
+    stage = Stage(desk_text_gap_s=0.3).on_hold()
+    stage.hears(ChatEstablished("Eva"))
+    first: Any = stage.under_way[Lane.DESK]
+    assert first.due_at_ms == stage.now_ms + 300
+    stage.happens(wrote("hola"))
+    stage.now_ms += 1_000
+    stage.takes()
+    second: Any = stage.under_way[Lane.DESK]
+    assert second.due_at_ms == stage.now_ms + 300
+    stage.crash()
+    assert stage.under_way[Lane.DESK] == second

@@ -77,6 +77,8 @@ DEFAULTS = {
     "max_retries": 2,
     "integration_chan_rate_limit": 20.0,
     "saleforce_chan_rate_limit": 20.0,
+    "desk_text_gap": 0.3,
+    "desk_longest_text": 4000,
     "use_profile": False,
     "sleep_long_polling_s": 3.0,
     "kafka_host": "",
