@@ -11,7 +11,7 @@ from attack_target import Target, attack, slowest_live_s
 # Below Gunicorn's `timeout`, after which the master kills a frozen worker; what is measured is far shorter.
 LONGEST_S = 3.0
 ENDLESS_S = 6.0
-HELD_S = 5.0
+HELD_S = 4.0
 FEW_FILES = 1024
 
 
