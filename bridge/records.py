@@ -181,16 +181,49 @@ _HEALTH_V1: dict[str, Health] = {"": "ok", "reconnect": "broken", "restore": "re
 
 
 def encode_record(record: ChatRecord) -> bytes:
-    """The record as the store keeps it."""
+    """The record as the store keeps it. A text that a user wrote is written once, in its message."""
+    if any(_is_own_text(delivery) for delivery in record.to_agent):
+        owed = [_without_text(delivery) if _is_own_text(delivery) else delivery for delivery in record.to_agent]
+        record = msgspec.structs.replace(record, to_agent=owed)
     return msgspec.json.encode(record)
+
+
+def _is_own_text(delivery: Delivery) -> bool:
+    return delivery.message is not None and delivery.text == delivery.message.text
+
+
+def _without_text(delivery: Delivery) -> Delivery:
+    return msgspec.structs.replace(delivery, text="")
+
+
+def _with_text(delivery: Delivery) -> Delivery:
+    if delivery.text or delivery.message is None:
+        return delivery
+    return msgspec.structs.replace(delivery, text=delivery.message.text)
+
+
+def ended_record(record: ChatRecord) -> ChatRecord:
+    """What is kept of a chat that is over: neither the session's secrets nor who the user and the agent were."""
+    request = record.request
+    nobody = ConnectRequest(
+        user_id=request.user_id,
+        bot_slug=request.bot_slug,
+        bot_id=request.bot_id,
+        name="",
+        provider=request.provider,
+        email="",
+    )
+    return msgspec.structs.replace(record, request=nobody, session=None, ask=None, agent_name="")
 
 
 def decode_record(raw: bytes) -> ChatRecord:
     """The record that `encode_record` wrote, of version 1 too. Raises msgspec.MsgspecError for anything else."""
     try:
-        return _record_decoder.decode(raw)
+        record = _record_decoder.decode(raw)
     except msgspec.ValidationError:
-        return _record_decoder.decode(_upgraded(raw))
+        record = _record_decoder.decode(_upgraded(raw))
+    record.to_agent = [_with_text(delivery) for delivery in record.to_agent]
+    return record
 
 
 class _SessionV1(msgspec.Struct):

@@ -29,6 +29,7 @@ from bridge.records import (
     context_entry,
     decode_record,
     encode_record,
+    ended_record,
     version_on_record,
 )
 
@@ -167,7 +168,7 @@ class Store(LeaseStore):
             *(of(partition, name) for name in ("loads", "versions", "steps")),
             *self._engine_keys(partition),
         ]
-        args: list[Any] = [lease.value, user, _encoded(record), "1" if commit.over else "0"]
+        args: list[Any] = [lease.value, user, _encoded(record, over=commit.over), "1" if commit.over else "0"]
         args += [version_of(record), UNCHECKED if commit.base is None else commit.base, lease.steps]
         args += [len(record.to_agent) if record else 0, CONTEXT_TTL_S, CONTEXT_LIMIT, CONTEXT_BYTES]
         args += [FLIGHT_LIMIT, DEAD_LIMIT, DEAD_TTL_S]
@@ -289,8 +290,10 @@ def _readable(raw: bytes) -> ChatRecord | None:
         return None
 
 
-def _encoded(record: ChatRecord | None) -> bytes:
-    raw = encode_record(record) if record else b""
+def _encoded(record: ChatRecord | None, *, over: bool) -> bytes:
+    if record is None:
+        return b""
+    raw = encode_record(ended_record(record) if over else record)
     if len(raw) > RECORD_BYTES:
         raise RecordTooLarge(f"the record has {len(raw)} bytes; {RECORD_BYTES} are allowed")
     return raw

@@ -232,3 +232,23 @@ def test_what_a_user_wrote_is_not_lost_when_not_even_a_chat_may_look_at_it() -> 
         "to_agent",
     )
     assert unread(FinishRequested("1"), "1-0", reason="poison", now_ms=5) == []
+
+
+def test_a_text_that_a_user_wrote_is_written_once_and_comes_back() -> None:
+    message = UserMessage(message_id="m", user_id="1", provider="whatsapp", sent_at_ms=1, text="un texto largo")
+    owed = [
+        Delivery(id="c-a1", text="un texto largo", owed_since_ms=1, message=message),
+        Delivery(id="c-a2", text="about the file", owed_since_ms=1, message=message),
+        Delivery(id="c-a3", text="welcome", owed_since_ms=1),
+    ]
+    record = ChatRecord(
+        chat_id="c",
+        request=ConnectRequest(user_id="1", bot_slug="b", bot_id="b", name="Ana", provider="whatsapp", email=""),
+        state=ChatState.ACTIVE,
+        opened_at_ms=1,
+        to_agent=list(owed),
+    )
+    raw = encode_record(record)
+    assert raw.count(b"un texto largo") == 2, "one in each message"
+    assert decode_record(raw).to_agent == owed
+    assert record.to_agent == owed, "writing changes nothing"

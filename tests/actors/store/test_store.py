@@ -16,6 +16,7 @@ from actor_parts import (
     Proxy,
     RedisServer,
     chat_record,
+    desk_session,
     now_ms,
     require_redis,
     said,
@@ -406,7 +407,7 @@ def test_dead_letters_without_a_record_are_written_once_too(place: Place, store:
 
 
 def test_a_chat_that_is_over_leaves_an_ended_record_for_a_day(place: Place, store: Store) -> None:
-    lease, record = open_chat(store)
+    lease, record = open_chat(store, session=desk_session(), agent_name="Luz")
     ended = msgspec.structs.replace(record, state=ChatState.CLOSED, step=1, reason="ChatEnded: agent")
     store.commit(lease, Commit(user_id=USER, record=ended, over=True))
     partition = lease.partition
@@ -414,7 +415,10 @@ def test_a_chat_that_is_over_leaves_an_ended_record_for_a_day(place: Place, stor
     assert store.chats(partition) == []
     assert not place.raw.hgetall(store.keys.of(partition, "loads")), "a count stays behind for every user for ever"
     raw: Any = place.raw.get(store.keys.of(partition, "ended", USER))
-    assert decode_record(raw) == ended
+    kept = decode_record(raw)
+    assert (kept.chat_id, kept.state, kept.reason) == (record.chat_id, ChatState.CLOSED, "ChatEnded: agent")
+    assert kept.session is None, "its secrets are of no use any more"
+    assert not [who for who in ("Ana", "Luz", f"{USER}@example.com") if who.encode() in raw]
     left: Any = place.raw.ttl(store.keys.of(partition, "ended", USER))
     assert left == pytest.approx(DAY_S, abs=5)
     assert post(store, said("later")) == "context"
