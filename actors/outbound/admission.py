@@ -86,6 +86,8 @@ class Admission(Generic[Item]):
 
     def next(self, now_s: float) -> Ticket[Item] | None:
         """The next item that may be carried out now; None when none may."""
+        if not self._waiting:
+            return None
         self._note_slow(now_s)
         free = self._free()
         if free <= 0:
@@ -145,8 +147,12 @@ class Admission(Generic[Item]):
         return self._size - len(self._recent) - beyond
 
     def _note_slow(self, now_s: float) -> None:
-        slow = itertools.takewhile(lambda entry: entry[1] <= now_s - SLOW_S, self._recent.items())
-        for number, _ in list(slow):
+        slow = []
+        for number, started_s in self._recent.items():
+            if started_s > now_s - SLOW_S:
+                break
+            slow.append(number)
+        for number in slow:
             del self._recent[number]
             self._slow.add(number)
 

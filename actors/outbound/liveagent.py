@@ -33,7 +33,7 @@ LAST_POLL_S = 2.0
 class LiveAgentDesk:
     """Implements `bridge.desk.Desk`.
 
-    `button_of` gives the button (queue) of a request; `line` carries POSTs, `poll_line` the long polls.
+    `button_of` gives the button (queue) of a request; `posts` carries POSTs, `polls` the long polls.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class LiveAgentDesk:
         codec: LiveAgentCodec,
         button_of: Callable[[ConnectRequest], str],
         *,
-        line: Transport,
-        poll_line: Transport,
+        posts: Transport,
+        polls: Transport,
     ) -> None:
         self._codec = codec
         self._button_of = button_of
-        self._line = line
-        self._poll_line = poll_line
+        self._posts = posts
+        self._polls = polls
         self._served: dict[type[Command], Callable[..., tuple[Event, ...]]] = {
             OpenSession: self._open_session,
             RequestChat: self._request_chat,
@@ -71,19 +71,19 @@ class LiveAgentDesk:
         return read(session).affinity
 
     def _open_session(self, command: OpenSession) -> tuple[Event, ...]:
-        reply = self._line.send(self._codec.open_session())
+        reply = self._posts.send(self._codec.open_session())
         return (SessionOpened(written(self._codec.opened(reply, now_ms=time.time_ns() // 1_000_000))),)
 
     def _request_chat(self, command: RequestChat) -> tuple[Event, ...]:
         prechat = Prechat(self._button_of(command.request), command.contact_id, command.case_id)
         session = read(command.session)
-        reply = self._line.send(self._codec.request_chat(session, command.request, prechat))
+        reply = self._posts.send(self._codec.request_chat(session, command.request, prechat))
         return (ChatRequested(written(self._codec.posted(session, reply))),)
 
     def _poll(self, command: Poll) -> tuple[Event, ...]:
         session = read(command.session)
         try:
-            batch = self._codec.polled(session, self._poll_line.send(self._codec.poll(session)))
+            batch = self._codec.polled(session, self._polls.send(self._codec.poll(session)))
         except Unreadable as error:
             error.receiving = receiving_half(msgspec.structs.replace(session, ack=max(error.sequence, session.ack)))
             raise
@@ -96,7 +96,7 @@ class LiveAgentDesk:
     def _send(self, command: SendToAgent) -> tuple[Event, ...]:
         session = read(command.session)
         try:
-            reply = self._line.send(self._codec.text(session, command.delivery.text))
+            reply = self._posts.send(self._codec.text(session, command.delivery.text))
             taken = self._codec.said(session, reply)
         except OutOfStep as error:
             raise _mended(session, error) from error
@@ -107,7 +107,7 @@ class LiveAgentDesk:
 
     def _repair(self, command: RepairSession) -> tuple[Event, ...]:
         session = read(command.session)
-        repaired = self._codec.repaired(session, self._line.send(self._codec.repair(session)))
+        repaired = self._codec.repaired(session, self._posts.send(self._codec.repair(session)))
         return (SessionStepped(sending_half(repaired), turn(session, repaired)),)
 
     def _leave(self, command: LeaveDesk) -> tuple[Event, ...]:
@@ -119,14 +119,14 @@ class LiveAgentDesk:
         if command.delete:
             return self._delete(session)
         try:
-            self._codec.posted(session, self._line.send(self._codec.end(session)))
+            self._codec.posted(session, self._posts.send(self._codec.end(session)))
         except (OutOfStep, RemoteRefused) as error:
             # A POST may be refused here (liveagent.md, "Before an agent"); a session can always be deleted.
             raise RemoteUnavailable(f"the chat is ended by deleting its session, because: {error}") from error
         return (DeskLeft(),)
 
     def _delete(self, session: LiveAgentSession) -> tuple[Event, ...]:
-        self._codec.deleted(self._line.send(self._codec.delete(session)))
+        self._codec.deleted(self._posts.send(self._codec.delete(session)))
         return (DeskLeft(),)
 
     def _last_events(self, session: LiveAgentSession) -> tuple[Event, ...]:
@@ -135,7 +135,7 @@ class LiveAgentDesk:
             self._codec.poll(session), read_timeout_s=LAST_POLL_S, total_timeout_s=LAST_POLL_S
         )
         try:
-            return self._codec.polled(session, self._poll_line.send(call)).events
+            return self._codec.polled(session, self._polls.send(call)).events
         except RemoteError as error:
             log.info("no last events before the session is deleted: %s", error)
             return ()

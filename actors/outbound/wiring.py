@@ -47,7 +47,7 @@ class Remotes:
         look_up = Names().look_up
         polls = SocketTransport("Live Agent", connections=POLL_CONNECTIONS, look_up=look_up)
         posts = SocketTransport("Live Agent", connections=CONTROL_CLIENTS, look_up=look_up)
-        self.desk = LiveAgentDesk(codec, lambda request: data.route(request).button_id, line=posts, poll_line=polls)
+        self.desk = LiveAgentDesk(codec, lambda request: data.route(request).button_id, posts=posts, polls=polls)
         private_key = settings.sfc_private_key.get_secret_value()
         login = SalesforceLogin(settings_wiring.salesforce_login(settings))
         salesforce = RequestsTransport("Salesforce", connections=RECORDS_CLIENTS, look_up=look_up)

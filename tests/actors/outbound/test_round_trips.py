@@ -14,6 +14,7 @@ import gevent
 import pytest
 from actor_parts import RedisServer, make_settings, said, settle, wait_for, wants_chat
 
+from bridge.actors.store.lease_store import SCRIPTS
 from bridge.actors.system import System, start
 from bridge.ops.bench.stage import SimulatorProcess
 
@@ -28,7 +29,7 @@ class Trips:
     """What a worker asks of the store, in order: scripts by their names, other commands by theirs."""
 
     def __init__(self, server: RedisServer, system: System) -> None:
-        self._names = {name: script.sha for name, script in system.store._scripts.items()}
+        self._names = {name: script.sha for name, script in {**system.store._scripts, **SCRIPTS}.items()}
         self._seen: list[str] = []
         self._client = server.client()
         self._monitor = self._client.monitor()

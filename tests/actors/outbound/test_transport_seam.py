@@ -60,7 +60,7 @@ def test_salesforce_works_over_another_transport(remotes: Remotes) -> None:
 
 def test_the_desk_works_over_another_transport(remotes: Remotes) -> None:
     transport = CannedTransport(ChatMessage=HttpReply(200, {}, b"OK"))
-    desk = LiveAgentDesk(remotes.desk._codec, remotes.desk._button_of, line=transport, poll_line=transport)
+    desk = LiveAgentDesk(remotes.desk._codec, remotes.desk._button_of, posts=transport, polls=transport)
     [event] = desk.serve(SendToAgent(desk_session(), DELIVERY))
     assert isinstance(event, DeliveredToAgent)
 

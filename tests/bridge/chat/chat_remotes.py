@@ -198,7 +198,7 @@ class Remotes:
         self.attached: Counter[str] = Counter()
         self.fault: Fault = ""
         line = Line(self._ask)
-        desk = LiveAgentDesk(CODEC, lambda request: "button", line=line, poll_line=line)
+        desk = LiveAgentDesk(CODEC, lambda request: "button", posts=line, polls=line)
         self._served: dict[type[Any], Callable[[Any], tuple[Event, ...]]] = {
             EnsureContact: self._contact,
             OpenCase: lambda command: (CaseOpened("case"),),
