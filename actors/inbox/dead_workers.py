@@ -1,4 +1,4 @@
-"""Who workers are, and clearing up behind those that died."""
+"""The names of workers, and freeing the leases of those that died."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("bridge.workers")
 
 
 def worker_name() -> str:
-    """This process's name as an owner: where it runs, its process id, and what no earlier process of that id had."""
+    """This process's name as an owner: its host, its process id, and a part that no earlier process of that id had."""
     return f"{_here()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
 
 
@@ -31,7 +31,7 @@ def free_leases_of(settings: Settings, pid: int) -> None:
 
 
 def free_leases_of_the_dead(settings: Settings) -> None:
-    """In Gunicorn's master, before its workers start: what was killed here earlier owns nothing. Never raises."""
+    """In Gunicorn's master, before its workers start: frees leases of workers killed here earlier. Never raises."""
     _free(settings, _is_dead, "starting")
 
 

@@ -1,4 +1,4 @@
-"""Answers to asks: whoever asked through the store waits here, by correlation id."""
+"""Replies to asks: the greenlet that asked through the inbox waits here, by correlation id."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BLOCK_MS = 500
 
 
 class Replies:
-    """One greenlet a worker, reading the worker's reply stream on a connection of its own."""
+    """One greenlet a worker reads the worker's reply stream, on a connection of its own."""
 
     def __init__(self, client: redis.Redis, stream: str, *, clock: StoreClock | None = None) -> None:
         self._clock = clock or StoreClock()
@@ -33,7 +33,7 @@ class Replies:
         self._stopping = False
 
     def start(self) -> None:
-        """Begins to listen."""
+        """Begins to read."""
         self._greenlet = gevent.spawn(self._run)
 
     def stop(self) -> None:
@@ -43,7 +43,7 @@ class Replies:
             self._greenlet.join(timeout=BLOCK_MS / 1000 + 3)
 
     def expect(self) -> Ask:
-        """A new ask; `wait` for it, whatever happens, lest it be remembered for ever."""
+        """A new ask. Call `wait` or `drop` for each one, or it stays in memory."""
         ask = Ask(self._stream, uuid.uuid4().hex, self._clock.now_ms())
         self._waiting[ask.correlation_id] = gevent.event.AsyncResult()
         return ask

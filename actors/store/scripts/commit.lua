@@ -1,7 +1,7 @@
 -- One step of a chat, whole or not at all, and only by the partition's owner.
 -- `record_position` is the inbox engine's function; it stands in front of this script, with those of shared.lua.
 -- KEYS: lease, chats, ended, context, context_bytes, dead, flight, loads, versions, steps, then the engine's
--- ARGV: lease value, user, record ('' where there is none), over ('1' when the chat has ended), the record's version,
+-- ARGV: lease value, user, record ('' without one), over ('1' when the chat has ended), the record's version,
 --       the version that the step builds on ('' without a record, '*' unchecked), the steps that the owner knows of,
 --       owed to the agent, context TTL (s), context limit, context bytes, flight limit, dead limit, dead TTL (s),
 --       then five lists, each with its length in front:

@@ -147,6 +147,21 @@ def test_a_chat_that_an_entry_fells_again_and_again_ends_where_everybody_sees_it
     assert not any(out.is_held(poll) for poll in out.of(Poll))
 
 
+def test_a_chat_whose_record_would_grow_too_large_ends_where_everybody_sees_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.actors.store.store.RECORD_BYTES", 20_000)
+    house.open(active_chat(USER))
+    out = house.outside
+    out.wait_for(Poll)
+    house.posts("x" * 30_000)
+    out.done(out.wait_for(LeaveDesk), DeskLeft())
+    out.done(out.wait_for(TellBot), BotTold())
+    wait_for(lambda: house.line.ended)
+    assert [len(letter.delivery.text) for letter in house.line.letters] == [30_000]
+    assert house.line.place.inbox(USER) == []
+
+
 def test_a_chat_that_cannot_even_be_ended_stays_on_record_and_nobody_begins_another(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
