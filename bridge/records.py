@@ -40,7 +40,8 @@ class ChatState(str, Enum):
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One text, or one file, owed to one side.
 
-    `id` is the same at every attempt; `message` is what the user wrote, where a user did; `media` is yet to be fetched.
+    `id` is the same at every attempt; `message` is what the user wrote, where a user did; `media` is yet to be fetched;
+    `context` marks a piece of what was said before the chat.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     owed_since_ms: int
     message: UserMessage | None = None
     media: Media | None = None
+    context: bool = False
 
 
 class OwedBotState(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +62,7 @@ class OwedBotState(msgspec.Struct, frozen=True, kw_only=True):
 class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Everything that a chat is: after a crash it goes on from here. `step` counts its commits.
 
+    `ask` is whom the answer to connect goes to; `joined` asked for the same chat while it was being opened.
     `recent` are short forms of the last message ids: a store that failed over may have forgotten that it saw them.
     `leaving`: the chat is to be ended at the desk, and its last texts are to be read; `left_at_ms`: the desk took that.
     `next_text_ms`: the next text to the agent must not leave before that. `broke_ms`: when the session broke, of late.
@@ -74,6 +77,7 @@ class ChatRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     opened_at_ms: int
     step: int = 0
     ask: Ask | None = None
+    joined: list[Ask] = []
     contact_id: str = ""
     case_id: str = ""
     session: DeskSession | None = None

@@ -267,6 +267,8 @@ class Interconnection(BridgeActor):
         self._journal.answer(step)
         if step.cancel_poll:
             self._cancel_poll()
+        if step.cancel_bot:
+            self._lanes.drop(Lane.BOT)
         if self._chat.state in ENDS or self._chat.record is None:
             self._let_go()
         elif not self._draining:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+import msgspec
+
 from bridge.chat.step import Step
 from bridge.commands import Lane
 from bridge.events import (
@@ -47,6 +49,7 @@ from bridge.records import ChatRecord, ChatState, DeadLetter, Delivery, OwedBotS
 from bridge.texts import split
 
 RECENT = 32
+MOST_JOINED = 8
 BREAKS_WINDOW_MS = 600_000
 NOT_CREATED = "could not create chat in salesforce"
 
@@ -55,14 +58,32 @@ NOT_CREATED = "could not create chat in salesforce"
 
 
 def begin(step: Step, event: ConnectRequested) -> None:
-    """Writes the request down before any remote is asked for anything."""
+    """Writes the request down before any remote is asked for anything.
+
+    A chat that is over at the desk may still owe texts to the user: the new chat takes them over. The state that it
+    owes to the bot is dropped: the bot has moved on, because it asks for a chat.
+    """
+    before = step.stored
     step.stored = ChatRecord(
         chat_id=step.new_id(),
         request=event.request,
         state=ChatState.CONNECTING,
         opened_at_ms=(event.ask.asked_at_ms if event.ask else 0) or step.now_ms,
         ask=event.ask,
+        to_user=before.to_user if before else [],
     )
+    step.cancel_bot = Lane.BOT in step.busy
+
+
+def join(step: Step, event: ConnectRequested) -> None:
+    """The same request again while the chat is being opened gets the answer of the first one."""
+    record = step.record
+    if event.request != record.request:
+        answer_exists(step, event)
+    elif record.requested:
+        _answer(step, event.ask, Answer("ok"))
+    elif event.ask is not None:
+        record.joined = [*record.joined[1 - MOST_JOINED :], event.ask]
 
 
 def note_contact(step: Step, event: ContactReady | ContactBlocked) -> None:
@@ -113,9 +134,10 @@ def note_broken(step: Step, event: Event) -> None:
 
 
 def _answer_connect(step: Step, code: AnswerCode, sentence: str = "") -> None:
-    if step.record.ask is not None:
-        step.answers.append((step.record.ask, Answer(code, sentence)))
-        step.record.ask = None
+    record = step.record
+    asks = [*([record.ask] if record.ask else []), *record.joined]
+    step.answers += [(ask, Answer(code, sentence)) for ask in asks]
+    record.ask, record.joined = None, []
 
 
 def answer_connected(step: Step, event: Event) -> None:
@@ -268,9 +290,11 @@ def brief_agent(step: Step, event: ChatEstablished) -> None:
     record, texts = step.record, step.policy.texts
     written_on_hold, record.to_agent = record.to_agent, []
     _keep_gap(step)
-    for text in (texts.context(event.context) if event.context else "", texts.welcome(record.request.name)):
-        if text:
-            _owe_agent(step, text)
+    if event.context:
+        context = _to_agent(step, texts.context(event.context))
+        record.to_agent += [msgspec.structs.replace(piece, context=True) for piece in context]
+    if welcome := texts.welcome(record.request.name):
+        _owe_agent(step, welcome)
     record.to_agent += written_on_hold
 
 
@@ -342,8 +366,8 @@ def dead_letter_to_agent(step: Step, event: DeliveryFailed) -> None:
     notice = step.policy.texts.context_failed
     if delivery.message is not None:
         _say(step, step.policy.texts.undelivered)
-    elif notice and delivery.text != notice and all(owed.text != notice for owed in step.record.to_agent):
-        # What the desk refused are words of ours: the context, mostly. The agent would miss it and not know.
+    elif delivery.context and notice and all(owed.text != notice for owed in step.record.to_agent):
+        # The agent would miss the context and not know.
         step.record.to_agent[:0] = _to_agent(step, notice)
 
 

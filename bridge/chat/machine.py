@@ -1,7 +1,7 @@
 """The chat: each event is looked up in the table, its actions change the record, and the record says what is pending.
 
 No I/O, no clock. The states are the coarse half of a chat; the fine half is the fields of its record (`requested`,
-`listening`, `leaving`, `session`), and `pending` reads both. Two transitions are not in the table but made here: see
+`listening`, `leaving`, `session`), and `pending` reads both. What is not in the table is made here: see `_row_for`,
 `_own_events` and `_settle`.
 """
 
@@ -18,6 +18,7 @@ from bridge.chat.step import Step
 from bridge.chat.table import TABLE
 from bridge.commands import Lane, lane_of
 from bridge.events import ConnectOverdue, DeskSilent, DeskUnreachable, Event
+from bridge.messages import ConnectRequested
 from bridge.records import ChatRecord, ChatState, FlightEntry
 
 ENDS = (ChatState.CLOSED, ChatState.FAILED)
@@ -76,7 +77,7 @@ class Chat:
 
     def _apply_one(self, event: Event, step: Step) -> None:
         before = self.state
-        cell = TABLE[before].get(type(event))
+        cell = TABLE[self._row_for(event)].get(type(event))
         if cell is None:
             step.ignored.append(type(event).__name__)
             return
@@ -85,6 +86,12 @@ class Chat:
         if self.record:
             self.record.state = cell.state
         step.flight.append(FlightEntry(at_ms=step.now_ms, event=type(event).__name__, before=before, after=self.state))
+
+    def _row_for(self, event: Event) -> ChatState:
+        """The row of the table. A chat that owes nothing to the desk any more does not keep its user from a new one."""
+        record = self.record
+        over = record is not None and self.over_at_desk and not record.to_agent
+        return ChatState.NEW if over and isinstance(event, ConnectRequested) else self.state
 
     def _own_events(self, now_ms: int) -> Iterator[Event]:
         """What the chat itself sees in its record.

@@ -17,7 +17,8 @@ class Step(msgspec.Struct, kw_only=True):
 
     `stored` is the record, None while there is no chat. `busy` are the lanes that carry a command. The commit writes
     the record, `context`, `dead_letters` and `flight`, and removes `sent_letters`; the rest follows the commit.
-    `ignored` names the events that have no cell; `cancel_poll` says that the poll under way is not wanted any more.
+    `ignored` names the events that have no cell; `cancel_poll` and `cancel_bot` say that what is under way there is not
+    wanted any more.
     """
 
     now_ms: int
@@ -33,6 +34,7 @@ class Step(msgspec.Struct, kw_only=True):
     commands: list[Command] = []
     ignored: list[str] = []
     cancel_poll: bool = False
+    cancel_bot: bool = False
 
     @property
     def record(self) -> ChatRecord:

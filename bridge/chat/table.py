@@ -153,7 +153,7 @@ TABLE: dict[ChatState, Row] = {
     CONNECTING: _results(CONNECTING)
     | _ENDINGS
     | _row(
-        on(ConnectRequested, CONNECTING, actions.answer_exists),
+        on(ConnectRequested, CONNECTING, actions.join),
         on(UserMessageReceived, CONNECTING, actions.owe_agent_message),
         on(
             LeaveRequested,

@@ -79,10 +79,10 @@ def test_a_chat_from_the_door_to_the_agent_and_back_to_the_bot(simulator: Simula
     system, user = run(), who(1)
     assert system.door.health().ready
     assert system.door.connect(request_of(user)).code == "ok"
-    assert system.door.connect(request_of(user)).code == "exists"
     simulator.accept(simulator.wait_for_chat())
     assert system.door.post(said("¿me ayudan?", user=user)) == "inbox"
     simulator.wait_for(lambda: "¿me ayudan?" in simulator.agent_texts("last"))
+    assert system.door.connect(request_of(user)).code == "exists"
     simulator.say("last", "Claro")
     simulator.wait_for(lambda: "Claro" in simulator.user_texts(user))
     assert system.door.finish(user).code == "ok"

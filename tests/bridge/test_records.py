@@ -71,6 +71,7 @@ FULL = ChatRecord(
     opened_at_ms=1,
     step=9,
     ask=Ask("replies", "1"),
+    joined=[Ask("replies", "2")],
     contact_id="003",
     case_id="500",
     session=written(SESSION),

@@ -90,7 +90,6 @@ def test_a_messenger_user_with_the_id_of_a_whatsapp_user_is_somebody_else(bot: B
     user.agent.must_read("y yo soy yo")
 
 
-@pytest.mark.xfail(strict=True, reason="a chat that still owes the bot a state keeps its user from a new chat")
 def test_a_user_gets_a_new_chat_while_the_bot_flow_is_down(simulator: Simulator, bot: Bot, user: BotUser) -> None:
     user.talk()
     simulator.add_fault("/botrunner/*", status=503, times=0)

@@ -133,7 +133,7 @@ def test_a_user_who_talks_cannot_open_a_second_chat_and_goes_on_talking(bot: Bot
 def test_of_two_connects_at_the_same_moment_one_opens_the_chat(bot: Bot, user: BotUser) -> None:
     asked = [gevent.spawn(bot.connect, user) for _ in range(2)]
     gevent.joinall(asked, raise_error=True)
-    assert sorted(ask.value.status_code for ask in asked) == [200, 409]
+    assert [ask.value.status_code for ask in asked] == [200, 200], "the second joins the first"
     user.must_read(WAIT)
     assert len(user.simulator.entries("chat_requested", user.name)) == 1
     assert len(user.agent.cases) == 1

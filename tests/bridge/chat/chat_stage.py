@@ -167,6 +167,8 @@ class Stage:
         self.steps.append(self.step)
         if self.step.cancel_poll:
             del self.under_way[Lane.POLL]
+        if self.step.cancel_bot:
+            del self.under_way[Lane.BOT]
         for command in self.step.commands:
             lane = lane_of(command)
             assert lane not in self.under_way, f"{type(command).__name__} beside {self.under_way[lane]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from bridge.chat.policy import ANSWER_MARGIN_S
@@ -15,6 +16,7 @@ from bridge.commands import (
     OpenSession,
     Poll,
     RequestChat,
+    SendToUser,
     TellBot,
 )
 from bridge.events import (
@@ -36,6 +38,7 @@ from bridge.messages import Answer, Ask, ConnectRequested, FinishRequested
 from bridge.records import ChatState
 
 from chat_stage import (  # isort: skip
+    kinds,
     CALLER,
     CONNECT,
     FINISH,
@@ -121,13 +124,56 @@ def test_a_stale_session_is_replaced_by_another() -> None:
     assert (step.commands, stage.state) == ([OpenSession()], ChatState.CONNECTING)
 
 
-@pytest.mark.parametrize("play", [Stage.connecting, Stage.on_hold, Stage.active, Stage.closing])
+@pytest.mark.parametrize("play", [Stage.on_hold, Stage.active, Stage.closing])
 def test_a_second_connect_is_told_that_there_is_a_chat(play: Any) -> None:
     stage = play(Stage())
     before = stage.state
     step = stage.happens(ConnectRequested(REQUEST, FINISHER))
     assert step.answers == [(FINISHER, Answer("exists", f"session exists with userID : {USER}"))]
     assert (stage.state, stage.record.chat_id, step.commands) == (before, "chat", [])
+
+
+def test_the_same_connect_while_the_chat_is_being_opened_gets_the_same_answer() -> None:
+    stage = Stage().asked_for_session()
+    assert stage.happens(ConnectRequested(REQUEST, FINISHER)).answers == []
+    stage.crash()
+    stage.done(Lane.DESK, SessionOpened(SESSION))
+    step = stage.done(Lane.DESK, ChatRequested(REQUESTED))
+    assert step.answers == [(CALLER, Answer("ok")), (FINISHER, Answer("ok"))]
+    assert stage.happens(ConnectRequested(REQUEST, FINISHER)).answers == [(FINISHER, Answer("ok"))]
+
+
+def test_the_same_connect_is_refused_with_the_first_one() -> None:
+    stage = Stage().asked_for_session()
+    stage.happens(ConnectRequested(REQUEST, FINISHER))
+    step = stage.done(Lane.DESK, ConnectRefused("no"))
+    assert [(ask, answer.code) for ask, answer in step.answers] == [(CALLER, "refused"), (FINISHER, "refused")]
+
+
+def test_another_connect_while_a_chat_is_being_opened_is_told_that_there_is_one() -> None:
+    stage = Stage().asked_for_session()
+    other = msgspec.structs.replace(REQUEST, name="Leo")
+    step = stage.happens(ConnectRequested(other, FINISHER))
+    assert [answer.code for _, answer in step.answers] == ["exists"]
+
+
+def test_a_new_chat_may_begin_while_only_the_bot_and_the_user_are_still_owed_something() -> None:
+    stage = Stage().active()
+    stage.hears(AgentWrote("bye"), AgentWrote("ciao"), ChatEnded("agent", True))
+    stage.happens(ConnectRequested(REQUEST, FINISHER))
+    assert stage.is_in(ChatState.CONNECTING)
+    assert kinds(stage.under_way) == {Lane.DESK: EnsureContact, Lane.USER: SendToUser}
+    assert stage.drain_user() == ["bye", "ciao"]
+
+
+def test_a_new_chat_drops_the_state_that_the_bot_was_not_told() -> None:
+    """The bot asks for a chat, so it has moved on: the old state would take it out of the new chat."""
+    stage = Stage().active()
+    stage.hears(ChatEnded("agent", True))
+    assert kinds(stage.under_way) == {Lane.BOT: TellBot}
+    step = stage.happens(ConnectRequested(REQUEST, FINISHER))
+    assert step.cancel_bot
+    assert (stage.record.to_bot, Lane.BOT in stage.under_way) == (None, False)
 
 
 def test_a_user_may_have_a_second_chat_after_the_first() -> None:

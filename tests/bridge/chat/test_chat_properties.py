@@ -80,6 +80,8 @@ class World(RuleBasedStateMachine):
             return
         if step.cancel_poll:
             del self.under_way[Lane.POLL]
+        if step.cancel_bot:
+            del self.under_way[Lane.BOT]
         for command in step.commands:
             self._begin(command)
 

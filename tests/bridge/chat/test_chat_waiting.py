@@ -144,9 +144,11 @@ def test_a_long_context_reaches_the_agent_in_pieces_that_the_desk_takes() -> Non
 def test_the_agent_is_told_once_of_a_context_that_the_desk_does_not_take() -> None:
     stage = Stage().on_hold()
     stage.hears(ChatEstablished("Eva", (BEFORE,)))
-    for _ in range(2):
-        command: Any = stage.under_way[Lane.DESK]
-        stage.done(Lane.DESK, UndeliverableToAgent(command.delivery.id, "400"))
+    command: Any = stage.under_way[Lane.DESK]
+    stage.done(Lane.DESK, UndeliverableToAgent(command.delivery.id, "400"))
+    assert stage.owed_to_agent == ["the context was not shown", "I am Ana"]
+    command = stage.under_way[Lane.DESK]
+    stage.done(Lane.DESK, UndeliverableToAgent(command.delivery.id, "400"))
     assert stage.owed_to_agent == ["I am Ana"]
     assert len([letter for step in stage.steps for letter in step.dead_letters]) == 2
 
