@@ -64,7 +64,6 @@ def test_a_poll_that_is_told_to_wait_two_minutes_is_tried_while_the_session_live
     user.must_read(WAIT, "una", "dos", timeout_s=15)
 
 
-@pytest.mark.xfail(strict=True, reason="context is in the order of time and then of ids, not of arrival")
 def test_context_of_one_second_keeps_the_order_of_arrival(user: BotUser) -> None:
     texts = [f"{number}. parte" for number in range(1, 13)]
     second_ms = int(time.time()) * 1000
@@ -73,7 +72,6 @@ def test_context_of_one_second_keeps_the_order_of_arrival(user: BotUser) -> None
     assert user.context() == texts
 
 
-@pytest.mark.xfail(strict=True, reason="a message's id is known again without its user")
 def test_two_users_messages_with_one_id_are_two_messages(bot: Bot) -> None:
     users = [bot.new_user() for _ in range(40)]
     for user in users:
@@ -81,7 +79,6 @@ def test_two_users_messages_with_one_id_are_two_messages(bot: Bot) -> None:
     assert [user.context() for user in users] == [[f"soy {user.name}"] for user in users]
 
 
-@pytest.mark.xfail(strict=True, reason="a user is known by the id alone, without the provider")
 def test_a_messenger_user_with_the_id_of_a_whatsapp_user_is_somebody_else(bot: Bot, user: BotUser) -> None:
     user.talk()
     namesake: MessengerUser = bot.new_messenger_user(id=user.id)
@@ -98,7 +95,6 @@ def test_a_user_gets_a_new_chat_while_the_bot_flow_is_down(simulator: Simulator,
     assert bot.connect(user).status_code == 200
 
 
-@pytest.mark.xfail(strict=True, reason="one malformed event refuses the whole delivery")
 def test_a_malformed_event_costs_no_other_event_of_its_delivery(messenger_user: MessengerUser) -> None:
     user = messenger_user.talk()
     body = user.delivery([{"mid": "m_good", "text": "¿me leen?"}])
