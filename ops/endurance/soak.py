@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import gevent
 from rich.console import Console
@@ -28,7 +29,8 @@ BETWEEN_BLOWS_S = 5.0
 MESSAGES_A_SECOND = 40.0
 # The share of the chats that are finished and opened again all the time.
 TURNOVER_SHARE = 0.2
-LEDGER_LIMIT = 10_000_000
+# A text that comes too soon after another is answered 200 and lost.
+DESK: dict[str, Any] = {"auto_accept": True, "burst_gap_s": 0.05, "ledger_limit": 10_000_000}
 
 
 class Soak:
@@ -136,7 +138,7 @@ def _spread(times: list[float]) -> str:
 def main(minutes: float = 2.0, chats: int = 60) -> None:
     """Runs the soak; ends with 1 if a text was lost, doubled or out of order, if polls overlapped, or an end failed."""
     console = Console()
-    with SentinelCluster(replicas=1) as cluster, Simulator(auto_accept=True, ledger_limit=LEDGER_LIMIT) as simulator:
+    with SentinelCluster(replicas=1) as cluster, Simulator(**DESK) as simulator:
         environ = sandbox_environ(
             simulator.url,
             redis_sentinel_address=cluster.addresses,

@@ -32,6 +32,8 @@ from bridge.ops.simulator.org import Record
 
 PARTITIONS = 64
 PATIENCE_S = 40.0
+# An agent takes every chat. A text that comes too soon after another is answered 200 and lost.
+DESK: dict[str, Any] = {"auto_accept": True, "burst_gap_s": 0.05}
 
 _users = itertools.count(5_215_500_000_000)
 
@@ -239,7 +241,7 @@ def benches(
 ) -> Iterator[Bench]:
     """A bench of its own: a durable Redis, a simulator that accepts every chat at once, and so many hosts."""
     require_redis()
-    with RedisProcess(durable=True) as redis, Simulator(auto_accept=True, **(simulator or {})) as desk:
+    with RedisProcess(durable=True) as redis, Simulator(**(DESK | (simulator or {}))) as desk:
         settings = {"redis_address": redis.address, "workers": str(workers), **overrides}
         with Hosts(sandbox_environ(desk.url, **settings), count=hosts) as running:
             bench = Bench(desk, redis, running)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import gevent
 import gevent.pool
 import pytest
-from fault_bench import PATIENCE_S
+from fault_bench import DESK, PATIENCE_S
 
 from bridge.ops.endurance.gaps import delays_s, percentile
 from bridge.ops.endurance.load import Caller, Load, Talk
@@ -48,7 +48,10 @@ class Town:
 
 @pytest.fixture
 def town() -> Iterator[Town]:
-    with Simulator() as simulator, ServiceProcess(sandbox_environ(simulator.url)) as service:
+    with (
+        Simulator(**(DESK | {"auto_accept": False})) as simulator,
+        ServiceProcess(sandbox_environ(simulator.url)) as service,
+    ):
         yield Town(simulator, service)
         assert "Traceback" not in service.log_text()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import gevent
 import gevent.pool
 import pytest
-from fault_bench import Bench, Talks
+from fault_bench import DESK, Bench, Talks
 
 from bridge.ops.endurance.load import Caller
 from bridge.ops.endurance.tcp_proxy import TcpProxy
@@ -52,7 +52,7 @@ class Far:
 @pytest.fixture(scope="module")
 def far() -> Iterator[Far]:
     with (
-        Simulator(auto_accept=True) as simulator,
+        Simulator(**DESK) as simulator,
         TcpProxy(simulator.port) as channel,
         TcpProxy(simulator.port) as bot,
     ):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from clocks import Clock
-from fault_bench import Bench, now_ms, require_redis
+from fault_bench import DESK, Bench, now_ms, require_redis
 
 from bridge.ops.endurance.hosts import Host, Hosts
 from bridge.ops.endurance.redis_process import RedisProcess
@@ -42,7 +42,7 @@ class ClockRedis(RedisProcess):
 @contextmanager
 def two_hosts(redis: RedisProcess, clock: Clock | None = None) -> Iterator[Bench]:
     """One host with the true time, one with `clock`."""
-    with Simulator(auto_accept=True) as simulator:
+    with Simulator(**DESK) as simulator:
         environ = sandbox_environ(simulator.url, redis_address=redis.address)
         with Hosts(environ, count=1) as hosts:
             other = Host({**environ, **(clock.environ if clock else {})})

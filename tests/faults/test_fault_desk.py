@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 import pytest
 import requests
-from fault_bench import Talks, now_ms
+from fault_bench import DESK, Talks, now_ms
 
 from bridge.ops.endurance.load import Caller, Talk
 from bridge.ops.endurance.tcp_proxy import TcpProxy
@@ -84,7 +84,7 @@ class DeskBench:
 
 @pytest.fixture(scope="module")
 def desk_bench() -> Iterator[DeskBench]:
-    with Simulator(auto_accept=True, hold_s=2, poll_timeout_s=3) as simulator, TcpProxy(simulator.port) as proxy:
+    with Simulator(**DESK, hold_s=2, poll_timeout_s=3) as simulator, TcpProxy(simulator.port) as proxy:
         bench = DeskBench(simulator, proxy)
         with bench.service:
             bench.caller.log_in()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gevent
 import pytest
-from fault_bench import Bench, CommandHost, benches, is_alive, now_ms, require_redis, wait_until
+from fault_bench import DESK, Bench, CommandHost, benches, is_alive, now_ms, require_redis, wait_until
 
 from bridge.ops.endurance.hosts import Hosts
 from bridge.ops.endurance.redis_process import RedisProcess
@@ -33,7 +33,7 @@ RESUMED_S = 40.0
 def blockable() -> Iterator[Bench]:
     """One host of two workers that a signal can block."""
     require_redis()
-    with RedisProcess(durable=True) as redis, Simulator(auto_accept=True) as simulator, Hosts({}, count=0) as hosts:
+    with RedisProcess(durable=True) as redis, Simulator(**DESK) as simulator, Hosts({}, count=0) as hosts:
         environ = sandbox_environ(simulator.url, redis_address=redis.address, workers="2")
         host = CommandHost(environ, options=("-c", BLOCKING))
         hosts.all.append(host)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import gevent
 import pytest
 from fault_bench import (
+    DESK,
     Bench,
     CommandHost,
     Talks,
@@ -102,7 +103,7 @@ def test_a_redis_that_pauses_for_less_than_a_lease_moves_no_chat(bench: Bench) -
 def proxied() -> Iterator[tuple[Bench, TcpProxy]]:
     """One host whose Redis is behind a proxy."""
     require_redis()
-    with RedisProcess(durable=True) as redis, TcpProxy(redis.port) as proxy, Simulator(auto_accept=True) as simulator:
+    with RedisProcess(durable=True) as redis, TcpProxy(redis.port) as proxy, Simulator(**DESK) as simulator:
         environ = sandbox_environ(simulator.url, redis_address=proxy.address)
         with Hosts(environ, count=1) as hosts:
             bench = Bench(simulator, redis, hosts)
@@ -152,7 +153,7 @@ def test_scripts_whose_answers_are_lost_again_and_again_take_effect_once(proxied
 def test_fail_overs_lose_nothing_that_was_acknowledged() -> None:
     require_redis()
     # Of two replicas either may be promoted: by default both have to confirm.
-    with SentinelCluster(replicas=2) as cluster, Simulator(auto_accept=True) as simulator:
+    with SentinelCluster(replicas=2) as cluster, Simulator(**DESK) as simulator:
         sentinels = {"redis_sentinel_address": cluster.addresses, "redis_master": cluster.MASTER}
         environ = sandbox_environ(simulator.url, **sentinels)
         with Hosts(environ, count=2) as hosts:
@@ -173,7 +174,7 @@ def test_fail_overs_lose_nothing_that_was_acknowledged() -> None:
 @pytest.mark.timeout(120)
 def test_a_replica_that_is_behind_when_it_is_promoted_has_all_that_was_acknowledged() -> None:
     require_redis()
-    with SentinelCluster(replicas=1) as cluster, Simulator(auto_accept=True) as simulator:
+    with SentinelCluster(replicas=1) as cluster, Simulator(**DESK) as simulator:
         sentinels = {"redis_sentinel_address": cluster.addresses, "redis_master": cluster.MASTER}
         with Hosts(sandbox_environ(simulator.url, **sentinels), count=2) as hosts:
             caller = Caller(hosts.urls)
@@ -278,7 +279,7 @@ def test_a_host_that_is_cut_off_from_redis_lets_go_in_time_and_comes_back() -> N
         open_to_us = ("bind 127.0.0.1 " + to_redis.here, "protected-mode no")
         with (
             RedisProcess(*open_to_us, port=port, durable=True) as redis,
-            Simulator(to_all.here, auto_accept=True) as simulator,
+            Simulator(to_all.here, **DESK) as simulator,
         ):
             environ = sandbox_environ(simulator.url, redis_address=f"{to_redis.here}:{port}")
             far_host = CommandHost(

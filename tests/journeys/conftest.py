@@ -10,7 +10,7 @@ import gevent
 import msgspec
 import pytest
 from personas import Bot, BotUser, MessengerUser
-from profiles import PUBLIC_KEY, QUICK, SIMULATOR
+from profiles import BURST_GAP_S, PUBLIC_KEY, QUICK, SIMULATOR
 
 from bridge.ops.service_process import ServiceProcess
 from bridge.ops.simulator import Simulator
@@ -75,7 +75,7 @@ def _is_taken(port: int) -> bool:
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulator]:
-    with Simulator(hold_s=HOLD_S, jwt_public_key=PUBLIC_KEY) as simulator:
+    with Simulator(hold_s=HOLD_S, burst_gap_s=BURST_GAP_S, jwt_public_key=PUBLIC_KEY) as simulator:
         yield simulator
 
 

@@ -11,12 +11,9 @@ from personas import WAIT, Bot, BotUser, MessengerUser, await_equal, together, w
 from bridge.ops.simulator import Simulator
 
 POLL = "*/System/Messages"
-# The desk answers a faster text 200 and does not show it (liveagent.md, "What the simulator decides").
-BURST_GAP_S = 0.05
 
 
 def test_quick_texts_are_all_shown_by_a_desk_that_loses_bursts(simulator: Simulator, user: BotUser) -> None:
-    simulator.configure(burst_gap_s=BURST_GAP_S)
     user.say("antes")
     user.wait_on_hold()
     texts = [f"en espera {number}" for number in range(5)]

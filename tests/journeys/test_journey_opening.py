@@ -76,22 +76,21 @@ def test_without_context_the_agent_reads_the_welcome_first(simulator: Simulator,
     await_equal(simulator, user.agent.read, [welcome(user), "hola"])
 
 
-def test_context_is_in_the_order_of_its_timestamps_however_late_it_was_delivered(
-    simulator: Simulator, user: BotUser
-) -> None:
+def test_context_is_in_the_order_of_its_arrival_with_the_times_of_its_senders(user: BotUser) -> None:
     later, earlier = now_ms() - HOUR_MS, now_ms() - 2 * HOUR_MS
-    user.hook(user.text_body("segundo", at_ms=later))
-    user.hook(user.text_body("primero", at_ms=earlier))
-    assert user.context() == ["primero", "segundo"]
+    user.hook(user.text_body("llega primero", at_ms=later))
+    user.hook(user.text_body("llega segundo", at_ms=earlier))
+    assert user.context() == ["llega primero", "llega segundo"]
     user.talk()
-    context = f"Contexto:\nCliente [{stamp(earlier)}]:primero\n\nCliente [{stamp(later)}]:segundo\n\n"
+    context = f"Contexto:\nCliente [{stamp(later)}]:llega primero\n\nCliente [{stamp(earlier)}]:llega segundo\n\n"
     assert user.agent.read()[0] == context
 
 
-def test_what_was_said_more_than_a_day_ago_is_no_context(user: BotUser) -> None:
-    user.hook(user.text_body("anteayer", at_ms=now_ms() - 25 * HOUR_MS))
+def test_a_text_that_is_delivered_a_day_late_is_context_with_its_own_time(user: BotUser) -> None:
+    said_ms = now_ms() - 25 * HOUR_MS
+    user.hook(user.text_body("anteayer", at_ms=said_ms))
     user.talk()
-    assert user.agent.read() == [welcome(user)]
+    assert user.agent.read() == [f"Contexto:\nCliente [{stamp(said_ms)}]:anteayer\n\n", welcome(user)]
 
 
 def test_a_file_in_the_context_is_shown_by_its_caption_and_address(user: BotUser) -> None:

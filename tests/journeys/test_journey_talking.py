@@ -34,8 +34,8 @@ def test_fifty_quick_messages_each_way_arrive_in_order_and_once(user: BotUser) -
             gevent.sleep(0)
 
     gevent.joinall([gevent.spawn(ask), gevent.spawn(answer)], raise_error=True)
-    user.agent.must_read(*asked)
-    user.must_read(WAIT, *answered)
+    user.agent.must_read(*asked, timeout_s=40)
+    user.must_read(WAIT, *answered, timeout_s=40)
     assert user.agent.numbers() == list(range(2, 53))
     assert not user.agent.entries("post_repeated")
     user.agent.end()
