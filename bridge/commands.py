@@ -29,9 +29,13 @@ from bridge.records import Delivery
 
 
 class Lane(str, Enum):
-    """A direction that carries one command at a time: towards the desk, from it, towards the user, towards the bot."""
+    """A direction that carries one command at a time: towards the desk, from it, towards the user, towards the bot.
+
+    A file has a lane of its own: its upload takes up to a minute, and the repair of a session must not wait for that.
+    """
 
     DESK = "desk"
+    FILE = "file"
     POLL = "poll"
     USER = "user"
     BOT = "bot"
@@ -253,7 +257,7 @@ TERMS: dict[type[Command], Terms] = {
     # A session that is not polled for about 45 s expires, so no Retry-After may delay a poll or a repair for long.
     Poll: Terms(lane=Lane.POLL, pool=Pool.NONE, limit=Limit.SESSION, longest_pause_s=5.0),
     SendToAgent: Terms(lane=Lane.DESK, pool=Pool.DESK, limit=Limit.DELIVERY, paced=True),
-    AttachFile: Terms(lane=Lane.DESK, pool=Pool.FILES, limit=Limit.FILE, repeatable=False),
+    AttachFile: Terms(lane=Lane.FILE, pool=Pool.FILES, limit=Limit.FILE, repeatable=False),
     # When the desk moves, it moves all its sessions at once. The jitter spreads their repairs.
     RepairSession: Terms(lane=Lane.DESK, pool=Pool.CONTROL, limit=Limit.SESSION, jitter_s=0.5, longest_pause_s=5.0),
     # The next try deletes the session. Until then the poll reads what the agent wrote.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import uuid
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -39,7 +39,7 @@ from bridge.chat.retries import after_failure, first_attempt
 from bridge.chat.step import Step
 from bridge.commands import TERMS, Command, Lane, lane_of
 from bridge.errors import Fenced
-from bridge.events import ChatEstablished, ChatQuarantined, DeskSilent, Event, SessionPolled, WaitExpired
+from bridge.events import ChatEstablished, ChatQuarantined, DeskSilent, Event, SessionBroke, SessionPolled, WaitExpired
 from bridge.messages import DeskSession, mask_user
 from bridge.personal import strike
 from bridge.records import ChatRecord, ChatState, unread
@@ -183,7 +183,7 @@ class Interconnection(BridgeActor):
         attempt = in_flight.attempt = in_flight.attempt.failed()
         decision = after_failure(attempt, failure.error, self._context.policy, now_ms=self._now_ms())
         self._log_failure(attempt.command, attempt.tries, failure.error)
-        pointless = failure.lane is Lane.DESK and self._chat.over_at_desk
+        pointless = failure.lane in (Lane.DESK, Lane.FILE) and self._chat.over_at_desk
         if pointless or decision.again_in_s is None:
             self._lanes.finish(failure.lane, failure.token)
             self._step(() if pointless else decision.events)
@@ -246,8 +246,11 @@ class Interconnection(BridgeActor):
 
     # --- one step ---------------------------------------------------------------------------------------------------
 
-    def _step(self, events: Iterable[Event], entries: Sequence[str] = ()) -> None:
+    def _step(self, events: Sequence[Event], entries: Sequence[str] = ()) -> None:
         waited_before = self._waits
+        if any(isinstance(event, SessionBroke) for event in events):
+            # A text that waits to be tried again would only delay the repair.
+            self._lanes.drop_waiting(Lane.DESK)
         step = self._chat.apply(events, busy=self._lanes.busy, now_ms=self._now_ms())
         self._log.fields["chat"] = self._chat.record.chat_id if self._chat.record else ""
         if step.ignored:

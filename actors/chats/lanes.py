@@ -70,10 +70,10 @@ class Lanes:
         if in_flight is not None and in_flight.timer is not None:
             in_flight.timer.kill(block=False)
 
-    def drop_waiting(self) -> None:
-        """Frees every lane whose command waits for its timer."""
+    def drop_waiting(self, *lanes: Lane) -> None:
+        """Frees these lanes, or all, where the command waits for its timer."""
         for lane, in_flight in list(self.in_flight.items()):
-            if in_flight.waiting:
+            if in_flight.waiting and (lane in lanes or not lanes):
                 self.drop(lane)
 
     def clear(self) -> None:

@@ -218,7 +218,7 @@ def return_unsent(step: Step, event: Event | None) -> None:
     """
     record = step.record
     talking = record.state in (ChatState.ACTIVE, ChatState.CLOSING)
-    under_way = 1 if talking and Lane.DESK in step.busy else 0
+    under_way = 1 if talking and step.agent_busy else 0
     step.context.extend(owed.message for owed in record.to_agent[under_way:] if owed.message is not None)
     del record.to_agent[under_way:]
 

@@ -122,7 +122,7 @@ class Chat:
         record = self.record
         if record is None or record.state is not ChatState.CLOSING:
             return
-        unread = bool(record.to_agent) and not record.leaving and Lane.DESK not in step.busy
+        unread = bool(record.to_agent) and not record.leaving and not step.agent_busy
         if unread:
             actions.return_unsent(step, None)
         # Without a session there is nothing to leave, once nothing is under way that could still bring one.

@@ -44,6 +44,11 @@ class Step(msgspec.Struct, kw_only=True):
         return self.stored
 
     @property
+    def agent_busy(self) -> bool:
+        """Whether a text or a file is on its way to the agent."""
+        return Lane.DESK in self.busy or Lane.FILE in self.busy
+
+    @property
     def writes(self) -> bool:
         """Whether there is anything to write down."""
         return bool(self.flight or self.context or self.dead_letters)

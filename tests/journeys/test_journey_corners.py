@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 
-import pytest
 from personas import WAIT, Bot, BotUser, MessengerUser, await_equal, together, welcome
 
 from bridge.ops.simulator import Simulator

@@ -9,6 +9,7 @@ import pytest
 from actor_parts import (
     Place,
     active_chat,
+    desk_session,
     now_ms,
     wait_for,
 )
@@ -21,6 +22,7 @@ from bridge.actors.protocol import (
 from bridge.commands import (
     Lane,
     Poll,
+    RepairSession,
     SendToAgent,
     SendToUser,
 )
@@ -28,7 +30,9 @@ from bridge.errors import DeskError, RemoteRefused, RemoteUnavailable
 from bridge.events import (
     AgentWrote,
     DeliveredToAgent,
+    SessionStepped,
 )
+from bridge.messages import Turn
 from bridge.records import Delivery
 
 
@@ -148,3 +152,15 @@ def test_an_outcome_that_comes_twice_counts_once(line: Line) -> None:
     line.handled()
     assert [owed.text for owed in line.record.to_user] == ["una vez"]
     assert len(out.of(Poll)) == 2
+
+
+def test_a_session_that_breaks_is_repaired_although_a_text_waits_to_be_tried_again(line: Line) -> None:
+    line.begin(active_chat(USER, "hola"))
+    out = line.outside
+    poll = out.wait_for(Poll)
+    out.failed(out.wait_for(SendToAgent), RemoteUnavailable("500", retry_after_s=60.0))
+    line.handled()
+    out.failed(poll, DeskError("503", verdict="broken"))
+    repair = out.wait_for(RepairSession)
+    out.done(repair, SessionStepped(desk_session().sending, Turn("broken", "ok")))
+    assert out.command(SendToAgent, 2).delivery.text == "hola"

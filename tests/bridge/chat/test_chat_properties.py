@@ -270,7 +270,7 @@ class World(RuleBasedStateMachine):
         result = self.others.serve(attempt.command, fault)
         if isinstance(result, BridgeError):
             attempt = self.under_way[lane] = attempt.failed()
-            if lane is Lane.DESK and self.chat.over_at_desk:
+            if lane in (Lane.DESK, Lane.FILE) and self.chat.over_at_desk:
                 self.finish(lane)
                 return
             verdict = after_failure(attempt, result, self.policy, now_ms=self.now_ms)

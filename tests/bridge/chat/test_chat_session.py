@@ -9,6 +9,7 @@ import msgspec
 from bridge.chat.machine import MOST_BREAKS
 from bridge.codecs.liveagent.session import read
 from bridge.commands import (
+    AttachFile,
     Lane,
     LeaveDesk,
     Poll,
@@ -18,6 +19,7 @@ from bridge.commands import (
 from bridge.events import (
     AgentWrote,
     Event,
+    FileAttached,
     SessionBroke,
     SessionPolled,
     SessionStepped,
@@ -28,6 +30,7 @@ from bridge.records import ChatState
 
 from chat_stage import (  # isort: skip
     FINISH,
+    PICTURE,
     Stage,
     kinds,
     receiving,
@@ -160,3 +163,16 @@ def break_again(stage: Stage) -> float:
     command: Any = stage.under_way[Lane.DESK]
     stage.done(Lane.DESK, SessionStepped(stage.session.sending, Turn("broken", "ok")))
     return max(0.0, (command.due_at_ms - stage.now_ms) / 1000)
+
+
+def test_a_session_is_repaired_while_a_file_is_uploaded_and_texts_keep_their_order() -> None:
+    stage = Stage().active()
+    stage.happens(wrote("", media=PICTURE), wrote("after"))
+    assert kinds(stage.under_way) == {Lane.FILE: AttachFile, Lane.POLL: Poll}
+    stage.done(Lane.POLL, SessionBroke("503"))
+    assert kinds(stage.under_way) == {Lane.FILE: AttachFile, Lane.DESK: RepairSession}
+    stage.done(Lane.DESK, SessionStepped(stage.session.sending, Turn("broken", "ok")))
+    assert Lane.DESK not in stage.under_way
+    command: Any = stage.under_way[Lane.FILE]
+    stage.done(Lane.FILE, FileAttached(command.delivery.id, "1.jpg"))
+    assert stage.drain_agent() == ["file 1.jpg", "my receipt", "after"]

@@ -160,35 +160,35 @@ def test_a_file_gives_way_to_its_words_at_its_own_place() -> None:
     stage = Stage().active()
     stage.happens(wrote("before"), wrote("", media=PICTURE), wrote("after"))
     stage.takes()
-    command: Any = stage.under_way[Lane.DESK]
+    command: Any = stage.under_way[Lane.FILE]
     assert command == AttachFile("case", "s", stage.record.to_agent[0])
-    stage.done(Lane.DESK, FileAttached(command.delivery.id, "1.jpg"))
+    stage.done(Lane.FILE, FileAttached(command.delivery.id, "1.jpg"))
     assert stage.drain_agent() == ["file 1.jpg", "my receipt", "after"]
 
 
 def test_a_file_without_a_caption_is_announced_alone() -> None:
     stage = Stage().active()
     stage.happens(wrote("", media=msgspec.structs.replace(PICTURE, caption="")))
-    command: Any = stage.under_way[Lane.DESK]
-    stage.done(Lane.DESK, FileAttached(command.delivery.id, "1.jpg"))
+    command: Any = stage.under_way[Lane.FILE]
+    stage.done(Lane.FILE, FileAttached(command.delivery.id, "1.jpg"))
     assert stage.drain_agent() == ["file 1.jpg"]
 
 
 def test_a_file_that_fails_is_told_to_the_user_and_kept_as_a_dead_letter() -> None:
     stage = Stage().active()
     stage.happens(wrote("", media=PICTURE), wrote("after"))
-    command: Any = stage.under_way[Lane.DESK]
-    step = stage.done(Lane.DESK, FileRejected(command.delivery.id, "too large"))
+    command: Any = stage.under_way[Lane.FILE]
+    step = stage.done(Lane.FILE, FileRejected(command.delivery.id, "too large"))
     assert [letter.delivery.media for letter in step.dead_letters] == [PICTURE]
     assert stage.drain_user() == ["the file failed"]
     assert stage.drain_agent() == ["after"]
 
 
-def test_a_caption_that_no_agent_read_is_salvaged_with_its_file_once() -> None:
+def test_a_caption_that_no_agent_read_returns_to_context_with_its_file_once() -> None:
     stage = Stage().active()
     stage.happens(wrote("", media=PICTURE))
-    command: Any = stage.under_way[Lane.DESK]
-    stage.done(Lane.DESK, FileAttached(command.delivery.id, "1.jpg"))
+    command: Any = stage.under_way[Lane.FILE]
+    stage.done(Lane.FILE, FileAttached(command.delivery.id, "1.jpg"))
     assert stage.takes() == "file 1.jpg"
     stage.hears(ChatEnded("agent", True))
     assert stage.step.context == []
@@ -217,8 +217,8 @@ def test_files_wait_for_the_agent_as_texts_do() -> None:
 def test_a_dead_letter_to_the_agent_says_how_often_it_was_tried(kind: Any) -> None:
     stage = Stage().active()
     stage.happens(wrote("", media=PICTURE))
-    command: Any = stage.under_way[Lane.DESK]
-    (letter,) = stage.done(Lane.DESK, kind(command.delivery.id, "400", 7)).dead_letters
+    command: Any = stage.under_way[Lane.FILE]
+    (letter,) = stage.done(Lane.FILE, kind(command.delivery.id, "400", 7)).dead_letters
     assert letter.attempts == 7
 
 
