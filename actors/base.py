@@ -15,10 +15,10 @@ Ref = pykka.ActorRef[Any]
 
 
 class BridgeActor(pykka.ThreadingActor):
-    """Hands each message to the handler of its type. An error is logged and told to `broke_down`; the actor lives."""
+    """Hands each message to the handler of its type. An error is logged and given to `on_error`; the actor lives."""
 
     use_daemon_thread: ClassVar[bool] = True
-    # Errors that belong to a day's work: `broke_down` says what there is to say of them.
+    # Expected errors: they are logged by `on_error`, and here without a traceback.
     expected_errors: ClassVar[tuple[type[BaseException], ...]] = ()
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class BridgeActor(pykka.ThreadingActor):
             return None
 
     def on_error(self, message: Any, error: BaseException) -> None:
-        """What follows an error that nobody foresaw; overridden where an owner has to be told."""
+        """What follows an unexpected error. Override it where an owner has to be told."""
 
 
 def tell(ref: Ref, message: Any) -> bool:
-    """Tells, unless the actor is gone: whoever is told a result may have ended meanwhile. Says whether it was told."""
+    """Tells, unless the actor has stopped meanwhile. Returns whether it was told."""
     try:
         ref.tell(message)
     except pykka.ActorDeadError:

@@ -99,7 +99,7 @@ class WaitDue(msgspec.Struct, frozen=True):
 class Resume(msgspec.Struct, frozen=True):
     """Go on with what the record owes. registry → interconnection.
 
-    `reload` says that the record must be read first; `parked`, where it is not empty, why the chat is to be ended.
+    `reload`: read the record first. `quarantine`, where it is not empty, is the reason why the chat is to be ended.
     """
 
     reload: bool = False
@@ -124,7 +124,7 @@ class Idle(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """An interconnection met an error that nobody foresaw. interconnection → registry."""
+    """An interconnection met an unexpected error. interconnection → registry."""
 
     user_id: str
     reason: str
@@ -133,7 +133,7 @@ class Failed(msgspec.Struct, frozen=True):
 class PartitionGained(msgspec.Struct, frozen=True):
     """This worker owns a partition now, with these open chats. ownership → registry.
 
-    Their polls wait `guard_s`, so that none overlaps with one that the last owner left behind.
+    Their polls wait `first_poll_delay_s`, so that none overlaps with a poll of the last owner.
     """
 
     lease: Lease
@@ -148,9 +148,9 @@ class PartitionLost(msgspec.Struct, frozen=True):
 
 
 class DrainPartitions(msgspec.Struct, frozen=True):
-    """Bring every chat of these to rest, by `deadline_s` on the monotonic clock. ownership → registry (asked).
+    """Drain every chat of these partitions, by `deadline_s` on the monotonic clock. ownership → registry (asked).
 
-    The answer is an event that is set when all are at rest.
+    The answer is an event that is set when all are drained.
     """
 
     partitions: tuple[int, ...]

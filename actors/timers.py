@@ -1,4 +1,4 @@
-"""The only clock that wakes anybody: a message told to an actor after a delay."""
+"""Timers: a message that is told to an actor after a delay."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from bridge.actors.base import Ref, tell
 
 
 def tell_after(ref: Ref, message: Any, delay_s: float) -> gevent.Greenlet:
-    """Tells `message` to `ref` in `delay_s` seconds, unless the greenlet that this gives is killed first."""
+    """Tells `message` to `ref` in `delay_s` seconds. Kill the returned greenlet to cancel it."""
     return gevent.spawn_later(max(delay_s, 0.0), tell, ref, message)
