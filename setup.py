@@ -6,7 +6,7 @@ from setuptools import setup
 
 FOLDERS = {
     "actors": ("chats", "inbox", "store", "outbound"),
-    "ops": ("bench", "demo", "endurance", "migration", "mutants", "simulator"),
+    "ops": ("bench", "demo", "endurance", "migration", "model", "mutants", "simulator"),
 }
 RULES = ("channels", "channels/integrations", "chat", "codecs", "codecs/liveagent", "codecs/salesforce", "settings")
 

@@ -55,6 +55,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bridge.ops.migration": {"bridge", "bridge.settings", "bridge.ops"},
     "bridge.ops.mutants": set(),
     "bridge.ops.simulator": {"bridge", "bridge.settings", "bridge.ops"},
+    "bridge.ops.model": {
+        "bridge", "bridge.settings", "bridge.chat", "bridge.actors", "bridge.actors.store", "bridge.actors.inbox",
+        "bridge.actors.chats", "bridge.ops", "bridge.ops.simulator",
+    },
     "bridge.ops.endurance": {"bridge", "bridge.settings", "bridge.ops", "bridge.ops.simulator"},
     "bridge.ops.bench": {"bridge", "bridge.settings", "bridge.ops", "bridge.ops.simulator", "bridge.ops.endurance"},
     "bridge.ops.demo": {"bridge", "bridge.settings", "bridge.ops", "bridge.ops.simulator"},
