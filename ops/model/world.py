@@ -208,8 +208,8 @@ class World:
         self._restore(data)
         self.lost_writes += count
         self.excused |= {posted.text for posted in self.posted[posts:]}
-        # The desk knows only its last number. Where it is ahead by more than one, a text comes twice, or a text that was
-        # written after the loss is dropped for a number that was used before.
+        # The desk knows only its last number. Where it is ahead by more than one, a text comes twice, or a text that
+        # was written after the loss is dropped for a number that was used before.
         self.repeatable |= {text for chat in self.remotes.chats.values() for text in chat.texts} | self._being_sent()
         self.in_doubt |= {chat.chat_id for chat in self.remotes.chats.values()}
         known = {record.session.id for record in self._stores[0].chats(0) if record.session}
