@@ -122,10 +122,10 @@ class Texts:
     # --- to the agent -------------------------------------------------------------------------------------------
 
     def context(self, entries: Sequence[ContextEntry]) -> str:
-        """What was said before, a block each, oldest first; empty where nothing was."""
+        """What was said before, a block each, in the order in which it came; empty where nothing was."""
         if not entries:
             return ""
-        blocks = [self._block(entry) for entry in sorted(entries, key=lambda entry: entry.timestamp)]
+        blocks = [self._block(entry) for entry in entries]
         return f"{self.messages.context}:\n" + "".join(blocks)
 
     @property

@@ -40,7 +40,7 @@ from bridge.chat.step import Step
 from bridge.commands import TERMS, Command, Lane, lane_of
 from bridge.errors import Fenced
 from bridge.events import ChatEstablished, ChatQuarantined, DeskSilent, Event, SessionBroke, SessionPolled, WaitExpired
-from bridge.messages import DeskSession, mask_user
+from bridge.messages import DeskSession, id_of_key, mask_user
 from bridge.personal import strike
 from bridge.records import ChatRecord, ChatState, unread
 
@@ -66,7 +66,7 @@ class ChatLog(logging.LoggerAdapter[logging.Logger]):
 
     def __init__(self, user_id: str, partition: int) -> None:
         super().__init__(log)
-        self.fields: dict[str, object] = {"chat": "", "user": mask_user(user_id), "partition": partition}
+        self.fields: dict[str, object] = {"chat": "", "user": mask_user(id_of_key(user_id)), "partition": partition}
 
     def process(self, msg: str, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
         """Merges the fields of the chat with those of the line."""
@@ -353,7 +353,7 @@ class Interconnection(BridgeActor):
         record = self._chat.record
         session = record.session if record else None
         return {
-            "user": self._user_id,
+            "user": id_of_key(self._user_id),
             "chat": record.chat_id if record else "",
             "state": self._chat.state.value,
             "session": session.id if session else "",

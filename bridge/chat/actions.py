@@ -78,12 +78,12 @@ def begin(step: Step, event: ConnectRequested) -> None:
 def join(step: Step, event: ConnectRequested) -> None:
     """The same request again while the chat is being opened gets the answer of the first one."""
     record = step.record
-    if event.request != record.request:
+    if event.request != record.request or len(record.joined) >= MOST_JOINED:
         answer_exists(step, event)
     elif record.requested:
         _answer(step, event.ask, Answer("ok"))
     elif event.ask is not None:
-        record.joined = [*record.joined[1 - MOST_JOINED :], event.ask]
+        record.joined = [*record.joined, event.ask]
 
 
 def note_contact(step: Step, event: ContactReady | ContactBlocked) -> None:

@@ -26,8 +26,8 @@ def entry(timestamp: int, sender: str = "user", **said: Any) -> ContextEntry:
     return ContextEntry(user_id="521", client="shop", timestamp=timestamp, sender=sender, ttl="", **said)
 
 
-def test_the_agent_sees_what_was_said_before_oldest_first_in_the_operators_time_zone() -> None:
-    said = [entry(1636671948681, text="Ayuda"), entry(1636646674958, "bot", text="¡Hola!\nSoy Coppelbot\n")]
+def test_the_agent_sees_what_was_said_before_as_it_came_in_the_operators_time_zone() -> None:
+    said = [entry(1636646674958, "bot", text="¡Hola!\nSoy Coppelbot\n"), entry(1636671948681, text="Ayuda")]
     assert texts().context(said) == (
         "Contexto:\n"
         "Bot [11-11-2021 10:04:34]:¡Hola!\nSoy Coppelbot\n\n"

@@ -198,6 +198,7 @@ def open_chats(system: System, simulator: Simulator, users: list[str]) -> None:
 def test_a_log_carries_a_chat_from_the_door_to_the_agent_and_to_its_end(run: Run, simulator: Simulator) -> None:
     system = run()
     open_chats(system, simulator, [USER])
+    simulator.wait_for(lambda: simulator.agent_texts("last"))
     assert system.door.connect(wants_chat(USER)).code == "exists"
     assert system.door.post(said("¿me ayudan?", user=USER)) == "inbox"
     simulator.wait_for(lambda: "¿me ayudan?" in simulator.agent_texts("last"))
