@@ -142,6 +142,9 @@ def _is_read(body: Any) -> bool:
     """Whether the whole body is read, after reading a short rest of it."""
     if body.failed:
         return False
+    if getattr(body.reader, "length", None) == 0 and not body.buf.tell():
+        # The usual case: a body of known length that is read. It needs no timer.
+        return True
     try:
         with gevent.Timeout(UNREAD_TIMEOUT_S, TimeoutError()):
             return len(body.read(UNREAD_BYTES)) < UNREAD_BYTES
