@@ -13,7 +13,8 @@ import gevent
 from gevent import monkey
 
 IN_WORKER = "PYTEST_XDIST_WORKER" in os.environ
-_HANDS_OUT_TESTS = not IN_WORKER and any(argument.startswith(("-n", "--numprocesses")) for argument in sys.argv)
+_IN_PARALLEL = any(argument.startswith(("-n", "--numprocesses")) and argument != "-n0" for argument in sys.argv)
+_HANDS_OUT_TESTS = _IN_PARALLEL and not IN_WORKER
 _TICK_S = 0.02
 
 
