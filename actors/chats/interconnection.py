@@ -309,7 +309,8 @@ class Interconnection(BridgeActor):
         if lane_of(command) is Lane.POLL:
             return self._poller.delay_s
         # A clock that was set back must not make anybody wait for longer than the policy says.
-        due_in_s = min((command.not_before_ms - self._now_ms()) / 1000, self._context.policy.longest_delay_s)
+        due_in_s = (command.not_before_ms - self._now_ms()) / 1000
+        due_in_s = min(due_in_s, self._context.policy.longest_delay_s(command))
         return max(due_in_s, 0.0) + random.uniform(0, TERMS[type(command)].jitter_s)
 
     def _with_context(self, events: tuple[Event, ...]) -> tuple[Event, ...]:

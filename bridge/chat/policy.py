@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.commands import Limit
+from bridge.commands import Command, Limit, SendToAgent
 from bridge.messages import BotState
 from bridge.texts import Texts
 
@@ -42,9 +42,10 @@ class ChatPolicy(msgspec.Struct, frozen=True, kw_only=True):
         """How long the chat itself tries to open."""
         return self.connect_s - ANSWER_MARGIN_S
 
-    @property
-    def longest_delay_s(self) -> float:
+    def longest_delay_s(self, command: Command) -> float:
         """How long a command may be put off at most."""
+        if isinstance(command, SendToAgent):
+            return self.desk_text_gap_s
         return max(LONGEST_REPAIR_DELAY_S, *self.bot_delay_s.values())
 
     def limit_s(self, limit: Limit) -> float:
