@@ -76,13 +76,13 @@ def test_without_context_the_agent_reads_the_welcome_first(simulator: Simulator,
     await_equal(simulator, user.agent.read, [welcome(user), "hola"])
 
 
-def test_context_is_kept_by_arrival_and_shown_to_the_agent_by_the_senders_times(user: BotUser) -> None:
+def test_context_is_in_the_order_of_its_arrival_with_the_times_of_its_senders(user: BotUser) -> None:
     later, earlier = now_ms() - HOUR_MS, now_ms() - 2 * HOUR_MS
     user.hook(user.text_body("llega primero", at_ms=later))
     user.hook(user.text_body("llega segundo", at_ms=earlier))
     assert user.context() == ["llega primero", "llega segundo"]
     user.talk()
-    context = f"Contexto:\nCliente [{stamp(earlier)}]:llega segundo\n\nCliente [{stamp(later)}]:llega primero\n\n"
+    context = f"Contexto:\nCliente [{stamp(later)}]:llega primero\n\nCliente [{stamp(earlier)}]:llega segundo\n\n"
     assert user.agent.read()[0] == context
 
 
