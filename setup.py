@@ -8,7 +8,16 @@ FOLDERS = {
     "actors": ("chats", "inbox", "store", "outbound"),
     "ops": ("bench", "demo", "endurance", "migration", "model", "mutants", "simulator"),
 }
-RULES = ("channels", "channels/integrations", "chat", "codecs", "codecs/liveagent", "codecs/salesforce", "settings")
+RULES = (
+    "channels",
+    "channels/integrations",
+    "chat",
+    "chat/actions",
+    "codecs",
+    "codecs/liveagent",
+    "codecs/salesforce",
+    "settings",
+)
 
 # Import name → folder. The root holds four folders; `bridge` is the name of all of them.
 PACKAGES = {

@@ -16,7 +16,7 @@ _HEAD = """\
 # The table of a chat
 
 Made by `python -m bridge.ops.chat_table` from `TABLE` in `bridge/chat/table.py`; a test fails when it is not
-current. An event that has no row in a state changes nothing there. Actions (`bridge/chat/actions.py`) change the
+current. An event that has no row in a state changes nothing there. Actions (`bridge/chat/actions/`) change the
 record of the chat, and nothing else; the commands that follow are read off the record (`bridge/chat/pending.py`).
 A chat leaves `closing` by itself when nothing is pending any more.
 

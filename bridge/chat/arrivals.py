@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.chat.actions import keep_as_context
+from bridge.chat.actions.deliveries import keep_as_context
 from bridge.chat.policy import ChatPolicy
 from bridge.chat.step import Step
 from bridge.messages import (

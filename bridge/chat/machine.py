@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
 
-from bridge.chat import actions
+from bridge.chat.actions import deliveries
 from bridge.chat.pending import pending_commands
 from bridge.chat.policy import ChatPolicy
 from bridge.chat.step import Step
@@ -124,7 +124,7 @@ class Chat:
             return
         unread = bool(record.to_agent) and not record.leaving and not step.agent_busy
         if unread:
-            actions.return_unsent(step, None)
+            deliveries.return_unsent(step, None)
         # Without a session there is nothing to leave, once nothing is under way that could still bring one.
         unpolled = self.awaits_last_texts and not record.listening
         leaving = record.leaving and not unpolled and (record.session is not None or Lane.DESK in step.busy)

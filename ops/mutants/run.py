@@ -47,7 +47,7 @@ class Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self, mutant: Mutant) -> None:
         self._mutant = mutant
-        self._path = RULES / f"{mutant.module.rpartition('.')[2]}.py"
+        self._path = RULES.joinpath(*mutant.module.removeprefix("bridge.chat.").split(".")).with_suffix(".py")
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> importlib.machinery.ModuleSpec | None:
         """Ours for that module alone."""
@@ -61,12 +61,17 @@ class Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(tree, self._path, "exec"), vars(module))
 
 
+def _module(path: Path) -> str:
+    return ".".join(("bridge", "chat", *path.relative_to(RULES).with_suffix("").parts))
+
+
 def all_mutants() -> list[Mutant]:
     """Every fault of every module of the rules, in an order that is random and always the same."""
     found = [
         mutant
-        for path in sorted(RULES.glob("*.py"))
-        for mutant in mutants_of(f"bridge.chat.{path.stem}", path.read_text("utf-8"))
+        for path in sorted(RULES.rglob("*.py"))
+        if path.name != "__init__.py"
+        for mutant in mutants_of(_module(path), path.read_text("utf-8"))
     ]
     random.Random(1).shuffle(found)
     return found
