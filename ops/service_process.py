@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -103,11 +104,13 @@ class ServiceProcess:
 
 
 def free_port() -> int:
-    """A free port on loopback."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A free port on loopback, below those that systems give to outgoing connections: one of these could take it."""
+    for _ in range(100):
+        port = random.randint(15_000, 32_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free between 15000 and 32000")
 
 
 def _without_ours(environ: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ import redis
 
 from bridge.ops.service_process import free_port
 
-UP_S = 10.0
+UP_S = 30.0
 
 
 class RedisProcess:

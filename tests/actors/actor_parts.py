@@ -30,6 +30,7 @@ from bridge.actors.store.store import Store
 from bridge.codecs.liveagent.session import LiveAgentSession, read, sending_half, written
 from bridge.keys import Keys
 from bridge.messages import ConnectRequest, DeskSession, UserMessage, UserMessageReceived
+from bridge.ops.service_process import free_port
 from bridge.ops.simulator.environ import sandbox_environ
 from bridge.records import ChatRecord, ChatState, Delivery
 from bridge.settings.load import Settings, load_settings
@@ -64,7 +65,7 @@ class RedisServer:
     """A redis-server of our own, on a free port, that writes nothing to disk."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
         quiet = ["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]
         self.process = subprocess.Popen([*command, *quiet, *options], stdout=subprocess.DEVNULL)
@@ -148,13 +149,6 @@ class Proxy:
 def _hang_up(line: socket.socket) -> None:
     with contextlib.suppress(OSError):
         line.shutdown(socket.SHUT_RDWR)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def require_redis() -> None:
