@@ -44,7 +44,7 @@ class Keys:
 
     @property
     def deployment(self) -> str:
-        """The key that says for which org, deployment and neighbours the store is used, written at the first start."""
+        """The key that says which org, deployment and remote services the store is for, written at the first start."""
         return f"{self._prefix}:deployment"
 
     @property

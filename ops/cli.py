@@ -67,7 +67,7 @@ def _host_and_port(bind: str) -> dict[str, str]:
 def sandbox(
     serve: Annotated[bool, typer.Option("--serve", help="Stay up, and say how to talk to it.")] = False,
 ) -> None:
-    """Plays a conversation through the whole service, with every neighbour simulated."""
+    """Plays a conversation through the whole service, with every remote service simulated."""
     import bridge.ops.patched  # noqa: F401 - before anything opens a socket
     from bridge.ops.demo.sandbox import run
 
@@ -76,7 +76,7 @@ def sandbox(
 
 @app.command()
 def simulate(port: Annotated[int, typer.Option(help="Where to listen, on loopback.")] = 8090) -> None:
-    """Runs the simulator of every neighbour."""
+    """Runs the simulator of every remote service."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "bridge.ops.simulator", "--port", str(port)])
 
